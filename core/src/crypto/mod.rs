@@ -1,0 +1,3 @@
+//! Thin, total wrappers around cryptography. No algorithm is written here, only named.
+
+pub mod hash;

@@ -1,0 +1,91 @@
+//! Observations as data: the shell turns them into log lines and metrics, tests assert on them, scenario files print
+//! them. Nothing in the core logs.
+
+use core::fmt;
+
+use crate::disk::damage::Damage;
+use crate::disk::{DiskError, File};
+use crate::id::ChunkId;
+
+/// Something worth knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// The disk is read and requests are answered.
+    Serving {
+        /// The boot counter.
+        boot: u64,
+        /// Entries replayed from the journal.
+        entries: u64,
+        /// Chunks in the index.
+        chunks: u64,
+    },
+    /// A file that this boot writes was created.
+    Created(File),
+    /// A file got its footer and takes no more records.
+    Sealed(File),
+    /// Records that were never acknowledged ended an older file and were cut.
+    TailCut {
+        /// The file.
+        file: File,
+        /// Where its good part ends, in bytes.
+        offset: u64,
+        /// Bytes after that.
+        bytes: u64,
+    },
+    /// Whole records beyond what was known durable were copied into a fresh file.
+    TailCopied {
+        /// The older file.
+        from: File,
+        /// The fresh file.
+        to: File,
+        /// How many.
+        records: u64,
+    },
+    /// Records that were durable once are lost.
+    Damaged(Damage),
+    /// A boot record is missing or damaged; the other one served.
+    BootRecordDamaged(File),
+    /// A chunk read from disk was not what it was stored as.
+    ChunkMismatch(ChunkId),
+    /// A chunk that was stored again was found damaged and is written anew.
+    ChunkHealed(ChunkId),
+    /// A write failed: nothing is written until the next start.
+    WritesStopped {
+        /// The file.
+        file: File,
+        /// What the disk said.
+        error: DiskError,
+    },
+    /// A sync of this file was acknowledged.
+    Synced(File),
+    /// A put was given up by its client, or took too long to send.
+    PutDropped,
+    /// Everything that was ever acknowledged is known durable on disk.
+    Settled,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serving { boot, entries, chunks } => {
+                write!(f, "serving: boot {boot}, {entries} journal entries, {chunks} chunks")
+            }
+            Self::Created(file) => write!(f, "{file} created"),
+            Self::Sealed(file) => write!(f, "{file} sealed"),
+            Self::TailCut { file, offset, bytes } => {
+                write!(f, "{file}: {bytes} bytes from byte {offset} on were never acknowledged and are ignored")
+            }
+            Self::TailCopied { from, to, records } => write!(f, "{records} records of {from} copied to {to}"),
+            Self::Damaged(damage) => damage.fmt(f),
+            Self::BootRecordDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
+            Self::ChunkMismatch(chunk) => write!(f, "chunk {chunk} is damaged on disk"),
+            Self::ChunkHealed(chunk) => write!(f, "chunk {chunk} was damaged and is stored anew"),
+            Self::WritesStopped { file, error } => {
+                write!(f, "{file} can't be written ({error}): no more writes until the next start")
+            }
+            Self::Synced(file) => write!(f, "{file} synced"),
+            Self::PutDropped => f.write_str("put dropped"),
+            Self::Settled => f.write_str("settled"),
+        }
+    }
+}
