@@ -114,7 +114,7 @@ mod tests {
     }
 
     const GOLDEN_RAFT: [u64; 2] = [1_415_997_115_674_515_107, 16_705_828_068_706_352_240];
-    const GOLDEN_DISK: u64 = 0;
+    const GOLDEN_DISK: u64 = 215;
 
     #[test]
     fn labels_and_counters_give_unrelated_streams() {
