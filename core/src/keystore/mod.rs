@@ -2,6 +2,8 @@
 
 pub mod ingest;
 pub mod manifest;
+pub mod recover;
+pub mod store;
 
 use alloc::vec::Vec;
 
