@@ -134,8 +134,8 @@ impl State {
         self.tree.get(&content_key(file)).map(expect_content)
     }
 
-    /// The names that begin with `prefix` and come after `after`, in byte order, each with what it means. Getting to the
-    /// first one costs the length of its name, so a long listing can be resumed anywhere.
+    /// The names that begin with `prefix` and come after `after`, in byte order, each with what it means. Getting to
+    /// the first one costs the length of its name, so a long listing can be resumed anywhere.
     #[must_use]
     pub fn names<'a>(&'a self, prefix: &str, after: Option<&Name>) -> Names<'a> {
         let prefix = key(NAMESPACE_NAMES, prefix.as_bytes());
@@ -148,8 +148,8 @@ impl State {
         Contents { scan: self.tree.scan(&[NAMESPACE_CONTENTS], after.map(content_key).as_deref()) }
     }
 
-    /// What is known of a file, and what it is made of. A content that was not asked for by a name has version 0 and the
-    /// earliest wall time there is: only names have these.
+    /// What is known of a file, and what it is made of. A content that was not asked for by a name has version 0 and
+    /// the earliest wall time there is: only names have these.
     #[must_use]
     pub fn stat(&self, target: &Target) -> Option<(FileStat, &Manifest)> {
         let (name, entry) = match target {

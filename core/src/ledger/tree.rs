@@ -1,8 +1,8 @@
 //! A path-copying radix tree with cached hashes: the shape in which a replicated state is kept.
 //!
-//! Nodes are shared by reference count. A change copies only the nodes on the path to it that somebody else still holds;
-//! a clone is O(1) and never changes afterwards, which makes it a frozen view for listings, snapshots and seals. No
-//! operation recurses: the depth is bounded by the length of a key ([`TREE_KEY_BYTES_MAX`]), but not by less.
+//! Nodes are shared by reference count. A change copies only the nodes on the path to it that somebody else still
+//! holds; a clone is O(1) and never changes afterwards, which makes it a frozen view for listings, snapshots and seals.
+//! No operation recurses: the depth is bounded by the length of a key ([`TREE_KEY_BYTES_MAX`]), but not by less.
 //!
 //! **Shape.** An edge carries one byte, by which the children of a node are sorted, and leads to a node with a label of
 //! zero or more further bytes. The key of a node is what is read on the way to it from the root, whose label is empty.
