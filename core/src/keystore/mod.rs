@@ -2,6 +2,7 @@
 
 pub mod ingest;
 pub mod manifest;
+pub mod manifest_codec;
 pub mod recover;
 pub mod store;
 

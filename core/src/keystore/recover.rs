@@ -61,7 +61,14 @@ impl Recovery {
     ) -> Self {
         let files = Files::new(boot.key, FileKind::Volume, volumes, floors);
         let store = Store::new(config, boot);
-        Self { boot, store, state: Some(State::Scanning(Box::new(files))), tail: Vec::new(), read_only, notes: Vec::new() }
+        Self {
+            boot,
+            store,
+            state: Some(State::Scanning(Box::new(files))),
+            tail: Vec::new(),
+            read_only,
+            notes: Vec::new(),
+        }
     }
 
     /// The next step.

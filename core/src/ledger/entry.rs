@@ -79,11 +79,8 @@ mod tests {
     #[test]
     fn the_layout_is_fixed_for_ever() {
         let entry = Entry { term: 1, index: 2, volumes: [(3, 4)].into(), command: b"command".to_vec() };
-        let expected = concat!(
-            "0100010001000000000000000200000000000000",
-            "03000000000000000400000000000000",
-            "636f6d6d616e64"
-        );
+        let expected =
+            concat!("0100010001000000000000000200000000000000", "03000000000000000400000000000000", "636f6d6d616e64");
         assert_eq!(HEXLOWER.encode(&entry.encode()), expected);
     }
 

@@ -329,7 +329,10 @@ impl Machine for Log {
         if let Some(writer) = &self.writer {
             writer.check();
             let durable = writer.durable_through();
-            assert!(self.in_flight.front().is_none_or(|entry| entry.position > durable), "what is durable is committed");
+            assert!(
+                self.in_flight.front().is_none_or(|entry| entry.position > durable),
+                "what is durable is committed"
+            );
         }
         assert!(self.failed.is_none() || self.in_flight.is_empty(), "a failed log waits for nothing");
     }

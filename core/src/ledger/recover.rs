@@ -73,12 +73,7 @@ impl Recovery {
     /// Recovery of `segments` (number and length, ascending). With `read_only` nothing is written, and the tail's
     /// entries count where they are.
     #[must_use]
-    pub fn new(
-        config: &Config,
-        boot: BootRecord,
-        segments: Vec<(u64, u64)>,
-        read_only: Option<DiskError>,
-    ) -> Self {
+    pub fn new(config: &Config, boot: BootRecord, segments: Vec<(u64, u64)>, read_only: Option<DiskError>) -> Self {
         let files = Files::new(boot.key, FileKind::Journal, segments, BTreeMap::new());
         Self {
             config: *config,
