@@ -1,5 +1,6 @@
 //! Chunks on one node: how files are cut, what describes them, and the volumes that hold them.
 
+pub mod block;
 pub mod ingest;
 pub mod manifest;
 
