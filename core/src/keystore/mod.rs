@@ -3,6 +3,9 @@
 pub mod block;
 pub mod ingest;
 pub mod manifest;
+pub mod manifest_builder;
+pub mod manifest_node;
+pub mod manifest_walk;
 
 use alloc::vec::Vec;
 
