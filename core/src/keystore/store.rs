@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use super::{ChunkFault, Place};
+use super::{ChunkFault, Place, StoreError, StoredChunk};
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
 use crate::disk::record::{CHUNK_PREFIX_LEN, FileKind, HEADER_LEN, Head, Predecessor, Stamp};
@@ -71,7 +71,7 @@ pub enum Effect {
         /// The put.
         ticket: Ticket,
         /// Where the chunk is, durably; or why not.
-        result: Result<Stored, StoreError>,
+        result: Result<StoredChunk, StoreError>,
     },
     /// A get ended.
     Loaded {
@@ -93,33 +93,6 @@ pub struct Ticket {
     pub owner: u64,
     /// Which of its chunks.
     pub number: u64,
-}
-
-/// A chunk that is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Where.
-    pub place: Place,
-    /// Whether it was written for this put rather than there before.
-    pub fresh: bool,
-}
-
-/// Why a chunk was not stored. Nothing of it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The disk is full.
-    Full,
-    /// The volume could not be written.
-    Failed {
-        /// Which.
-        file: File,
-        /// What the disk said.
-        error: DiskError,
-    },
-    /// Too many chunks are waiting.
-    Busy,
-    /// The store is closing.
-    Closing,
 }
 
 /// Names a disk request of the store.
@@ -284,7 +257,7 @@ impl Store {
         match self.index.get(&chunk.id()).copied() {
             Some(located) if located.trust == Trust::Proven => {
                 out.push(Effect::Written { ticket });
-                let stored = Stored { place: located.place, fresh: false };
+                let stored = StoredChunk { place: located.place, fresh: false };
                 out.push(Effect::Stored { ticket, result: Ok(stored) });
             }
             // Whoever puts a chunk again relies on it from now on, so its old copy is read first.
@@ -394,7 +367,7 @@ impl Store {
             }
             Read::Recheck { ticket, .. } => {
                 out.push(Effect::Written { ticket });
-                out.push(Effect::Stored { ticket, result: Ok(Stored { place, fresh: false }) });
+                out.push(Effect::Stored { ticket, result: Ok(StoredChunk { place, fresh: false }) });
             }
         }
     }
@@ -439,7 +412,7 @@ impl Store {
             self.index.insert(chunk, located);
             let tickets = self.waiting.remove(&chunk).expect("a pending chunk has a put that waits");
             for (ticket, fresh) in tickets {
-                out.push(Effect::Stored { ticket, result: Ok(Stored { place: located.place, fresh }) });
+                out.push(Effect::Stored { ticket, result: Ok(StoredChunk { place: located.place, fresh }) });
             }
         }
     }
