@@ -28,4 +28,5 @@ pub mod machine;
 pub mod node;
 pub mod note;
 pub mod rng;
+pub mod task;
 pub mod time;
