@@ -14,3 +14,4 @@
 pub mod credit;
 pub mod get;
 pub mod put;
+pub mod verify;
