@@ -212,27 +212,22 @@ impl Verify {
     }
 
     fn loaded(&mut self, ticket: u64, result: Result<VerifiedChunk, ChunkFault>) {
-        let looks = &mut self.looks;
-        let look = looks.iter_mut().find(|look| look.ticket == ticket).expect("only what was asked for is loaded");
+        let is_it = |look: &&mut Look| look.ticket == ticket;
+        let look = self.looks.iter_mut().find(is_it).expect("only what was asked for is loaded");
         assert!(matches!(look.state, Progress::Loading), "what was asked for is loaded once");
-        let fault = match result {
-            Ok(chunk) => {
-                assert_eq!(chunk.id(), look.chunk, "another chunk was asked for");
-                self.summary.chunks += 1;
-                self.summary.bytes += chunk.bytes().len() as u64;
-                self.walking.as_mut().map_or(Ok(()), |walking| walking.take(ticket, &chunk)).err().or_else(|| {
-                    let as_said = look.bytes.is_none_or(|bytes| bytes as usize == chunk.bytes().len());
-                    if as_said { None } else { Some(ChunkFault::Malformed) }
-                })
-            }
-            Err(fault) => Some(fault),
-        };
-        if fault.is_some() {
-            if let Some(walking) = &mut self.walking {
-                walking.pass(ticket);
+        let mut result = result;
+        if let Ok(chunk) = &result {
+            assert_eq!(chunk.id(), look.chunk, "another chunk was asked for");
+            self.summary.chunks += 1;
+            self.summary.bytes += chunk.bytes().len() as u64;
+            if look.bytes.is_some_and(|bytes| bytes as usize != chunk.bytes().len()) {
+                result = Err(ChunkFault::Malformed);
             }
         }
-        look.state = fault.map_or(Progress::Good, Progress::Bad);
+        if let Some(walking) = self.walking.as_mut().filter(|walking| walking.node == Some(ticket)) {
+            result = walking.node_loaded(result);
+        }
+        look.state = result.map_or_else(Progress::Bad, |_| Progress::Good);
     }
 
     /// Ends the verification with `reply`, which goes out once no load is on its way any more. The first reason stays.
@@ -374,21 +369,18 @@ impl Verify {
 }
 
 impl Walking {
-    /// Hands a chunk to the walk if it waits for it.
-    fn take(&mut self, ticket: u64, chunk: &VerifiedChunk) -> Result<(), ChunkFault> {
-        if self.node == Some(ticket) {
-            self.walk.feed(chunk).map_err(|_| ChunkFault::Malformed)?;
-            self.node = None;
-        }
-        Ok(())
-    }
-
-    /// Passes what lies under a manifest chunk that can't be had, if the walk waits for it: the rest is still looked at.
-    fn pass(&mut self, ticket: u64) {
-        if self.node == Some(ticket) {
+    /// Hands the walk the manifest chunk it waits for. If that can't be had, what lies under it is passed: the rest is
+    /// still looked at.
+    fn node_loaded(&mut self, result: Result<VerifiedChunk, ChunkFault>) -> Result<VerifiedChunk, ChunkFault> {
+        self.node = None;
+        let fed = result.and_then(|chunk| match self.walk.feed(&chunk) {
+            Ok(()) => Ok(chunk),
+            Err(_) => Err(ChunkFault::Malformed),
+        });
+        if fed.is_err() {
             self.walk.skip_node();
-            self.node = None;
         }
+        fed
     }
 }
 
