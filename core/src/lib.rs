@@ -21,6 +21,7 @@ pub mod crypto;
 pub mod disk;
 pub mod id;
 pub mod keystore;
+pub(crate) mod layout;
 pub mod ledger;
 pub mod limits;
 pub mod machine;

@@ -4,6 +4,7 @@ pub mod block;
 pub mod ingest;
 pub mod manifest;
 pub mod manifest_builder;
+pub mod manifest_codec;
 pub mod manifest_node;
 pub mod manifest_walk;
 
