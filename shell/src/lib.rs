@@ -4,6 +4,7 @@
 //! as calls. The core decides everything; this crate only performs.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 mod conversation;
 pub mod disk;
