@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::{ChunkId, FileId};
+use crate::keystore::block::Layout;
+use crate::keystore::manifest_codec::{self, ManifestError};
+use crate::limits::INLINE_BYTES_MAX;
 
 /// One chunk of a file, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,4 +51,57 @@ pub struct Manifest {
     pub block_bytes: u32,
     /// Where the content is.
     pub body: Body,
+}
+
+impl Manifest {
+    /// The manifest of a content that is part of the ledger entry. The bytes are copied, so that an entry never keeps a
+    /// larger buffer alive.
+    ///
+    /// # Panics
+    /// When there are more than [`INLINE_BYTES_MAX`] bytes.
+    #[must_use]
+    pub fn inline(file: FileId, bytes: &[u8]) -> Self {
+        assert!(bytes.len() <= INLINE_BYTES_MAX as usize, "{} bytes are too many to be inline", bytes.len());
+        let len = u32::try_from(bytes.len()).expect("at most INLINE_BYTES_MAX");
+        let body = Body::Inline(Bytes::copy_from_slice(bytes));
+        Self { file, size: u64::from(len), block_bytes: len, body }
+    }
+
+    /// How the content lies in blocks, once the parts of the manifest were found to fit together.
+    ///
+    /// What is stored in manifest chunks is not looked at: [`super::manifest_walk::ManifestWalk`] checks that on its
+    /// way.
+    ///
+    /// # Errors
+    /// As [`manifest_codec::check`].
+    pub fn layout(&self) -> Result<Layout, ManifestError> {
+        manifest_codec::check(self)?;
+        Ok(Layout::new(self.size, self.block_bytes).expect("the number of blocks was checked"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::hash::sha256;
+
+    #[test]
+    fn inline_content_is_copied() {
+        let buffer = Bytes::from(b"hello, and much more".to_vec());
+        let part = buffer.slice(..5);
+        let manifest = Manifest::inline(FileId::from_bytes(sha256(&part)), &part);
+        drop(part);
+        assert!(buffer.is_unique(), "the entry does not keep the buffer");
+        assert_eq!(manifest.body, Body::Inline(Bytes::from_static(b"hello")));
+        assert_eq!((manifest.size, manifest.block_bytes), (5, 5));
+        assert_eq!(manifest.layout(), Ok(Layout::new(5, 5).unwrap()));
+        let empty = Manifest::inline(FileId::from_bytes(sha256(b"")), b"");
+        assert_eq!(empty.layout(), Ok(Layout::new(0, 0).unwrap()));
+    }
+
+    #[test]
+    fn a_manifest_that_contradicts_itself_has_no_layout() {
+        let wrong = Manifest { size: 6, ..Manifest::inline(FileId::from_bytes(sha256(b"hello")), b"hello") };
+        assert!(wrong.layout().is_err());
+    }
 }
