@@ -1,1 +1,3 @@
 //! The simulator of dps.
+
+pub mod mutants;
