@@ -132,6 +132,7 @@ pub(crate) enum Fault {
     Missing { lost_volumes: Vec<String> },
     Mismatch { file: String, offset: u64, position: u64 },
     Unreadable { file: String, offset: u64, position: u64, error: String },
+    Malformed,
 }
 
 impl<'a> Found<'a> {
@@ -176,6 +177,7 @@ impl Fault {
                 position: place.position,
                 error: error.to_string(),
             },
+            ChunkFault::Malformed => Self::Malformed,
         }
     }
 }

@@ -200,6 +200,7 @@ pub(crate) fn fault(index: Option<u32>, chunk: &ChunkId, fault: &ChunkFault) -> 
         }
         ChunkFault::Mismatch(place) => format!("{which} has other bytes than were stored, in {}", at(place)),
         ChunkFault::Unreadable(place, error) => format!("{which} can't be read, in {}: {error}", at(place)),
+        ChunkFault::Malformed => format!("{which} is not what its manifest says: the file was described wrongly"),
     }
 }
 
