@@ -264,7 +264,11 @@ impl Recovery {
         }
     }
 
+    /// A file of which nothing was ever durable may be missing: not even its name was synced.
     fn missing(&mut self, number: u64, last: u64) {
+        if last == 0 {
+            return;
+        }
         let file = self.kind.file(number);
         let damage = Damage { file, offset: 0, first: 1, last, kind: DamageKind::Missing };
         report(&mut self.ending, &mut self.notes, damage);
@@ -323,9 +327,10 @@ impl Current {
         assert!(header.position > self.last.0, "a scan goes forward");
         self.last = (header.position, record.end());
         self.durable_through = self.durable_through.max(header.durable_through);
+        // A footer proves all before it durable, but not itself: the writer may have been killed before it was synced.
         if header.kind == Kind::Footer {
             self.footer = true;
-            self.durable_through = self.durable_through.max(header.position);
+            self.durable_through = self.durable_through.max(header.position - 1);
         }
         self.held.push_back(Held::Record(record));
     }
@@ -413,3 +418,6 @@ fn read_head(stamp: &Stamp, bytes: &[u8]) -> Option<Head> {
         Parsed::Record(_) | Parsed::Need(_) | Parsed::Broken => None,
     }
 }
+
+#[cfg(test)]
+mod crash_tests;

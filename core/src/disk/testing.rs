@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 
 use super::damage::Damage;
 use super::record::{FileKey, FileKind, Head, Predecessor, Stamp};
@@ -21,6 +22,11 @@ pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// The secret of all stores in tests.
 pub(crate) const KEY: FileKey = FileKey([3; 16]);
+
+/// Property tests that try the same cases on every run.
+pub(crate) fn fixed_cases() -> ProptestConfig {
+    ProptestConfig { rng_seed: RngSeed::Fixed(0x6470_7301), failure_persistence: None, ..ProptestConfig::default() }
+}
 
 /// A stream of draws for a test.
 pub(crate) fn rng(seed: u64) -> Rng {

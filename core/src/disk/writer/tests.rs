@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::disk::record::{FileKind, HEADER_LEN, Parsed, parse};
-use crate::disk::testing::{KEY, Pen, TestDisk, head};
+use crate::disk::testing::{KEY, Pen, TestDisk, fixed_cases, head};
 use crate::disk::{DiskReply, File};
 
 const DONE: DiskResult = Ok(DiskReply::Done);
@@ -112,7 +112,9 @@ fn nothing_follows_a_seal() {
 #[test]
 fn a_failure_stops_the_file_whatever_comes_behind_it() {
     let (append, sync) = (WriterOp::Append { through: 2 }, WriterOp::Sync { through: 2 });
-    for order in [vec![(append, BAD), (sync, DONE)], vec![(append, DONE), (sync, BAD)], vec![(append, BAD), (sync, BAD)]] {
+    for order in
+        [vec![(append, BAD), (sync, DONE)], vec![(append, DONE), (sync, BAD)], vec![(append, BAD), (sync, BAD)]]
+    {
         let mut writer = started();
         writer.record(Kind::Entry, b"a");
         assert_eq!(ops(&flush(&mut writer)), [append, sync]);
@@ -153,8 +155,7 @@ fn a_publication_ends_with_the_empty_record_that_knows_all_before_it_durable() {
     writer.append(&mut out);
     writer.record(Kind::Entry, b"b");
     writer.publish(&mut out);
-    let expected =
-        [WriterOp::Append { through: 2 }, WriterOp::Append { through: 4 }, WriterOp::Publish { through: 4 }];
+    let expected = [WriterOp::Append { through: 2 }, WriterOp::Append { through: 4 }, WriterOp::Publish { through: 4 }];
     assert_eq!(ops(&out), expected);
     assert_eq!(out[2].1, DiskRequest::Publish { stage: 8, to: File::Journal(1) });
     let mut disk = TestDisk::default();
@@ -213,6 +214,8 @@ fn any_op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(fixed_cases())]
+
     /// Every header says exactly what had been acknowledged when it was written, as told by the requests alone.
     #[test]
     fn headers_are_truthful_and_syncs_come_one_at_a_time(history in proptest::collection::vec(any_op(), 0..80)) {
