@@ -260,6 +260,10 @@ impl Recovery {
         for (number, position) in floors {
             if !self.files.iter().any(|(present, _)| *present == number) {
                 self.missing(number, position);
+                if self.files.last().is_none_or(|(newest, _)| *newest < number) {
+                    self.ending.last = Predecessor { number, position, offset: 0 };
+                    self.ending.closed = false;
+                }
             }
         }
     }
@@ -278,7 +282,9 @@ impl Recovery {
     fn finish_file(&mut self) {
         let mut current = self.current.take().expect("a file is being read");
         current.report_truncation(&mut self.ending, &mut self.notes, self.kind);
-        let is_last = self.at == self.files.len();
+        // A newer file that is known but gone had this one's tail, and its number is not used again.
+        let newer_is_known = self.floors.last_key_value().is_some_and(|(number, _)| *number > current.number);
+        let is_last = self.at == self.files.len() && !newer_is_known;
         if is_last {
             let (position, offset) = current.released;
             self.ending.last = Predecessor { number: current.number, position, offset };
@@ -421,3 +427,9 @@ fn read_head(stamp: &Stamp, bytes: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod rot_tests;
+#[cfg(test)]
+mod tests;
