@@ -4,10 +4,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use proptest::test_runner::{Config as ProptestConfig, RngSeed};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::damage::Damage;
-use super::record::{FileKey, FileKind, Head, Predecessor, Stamp};
+use super::record::{CHUNK_PREFIX_LEN, FileKey, FileKind, HEAD_BODY_LEN, Head, Header, Kind, Predecessor, Stamp};
 use super::recover::{Ending, Recovery, Step};
 use super::scan::Record;
 use super::writer::{Writer, WriterOp};
@@ -63,6 +64,7 @@ pub(crate) struct TestDisk {
     /// How many reads were asked for, and how many of them failed.
     pub(crate) reads: usize,
     pub(crate) failed_reads: usize,
+    pub(crate) bytes_read: usize,
 }
 
 const fn folder(file: File) -> u8 {
@@ -83,6 +85,9 @@ impl TestDisk {
                 self.reads += 1;
                 let result = self.read(*file, *offset, *len, *verify);
                 self.failed_reads += usize::from(result.is_err());
+                if let Ok(DiskReply::Read(bytes)) = &result {
+                    self.bytes_read += bytes.len();
+                }
                 result
             }
             DiskRequest::Append { file, offset, parts } => {
@@ -360,4 +365,84 @@ impl Pen {
             }
         }
     }
+}
+
+/// A piece of a file that nobody wrote in good faith, though it may have the right checksum.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece {
+    /// A record that passes every check but makes no sense where it is.
+    Record { kind: u8, numbers: [u64; 3], body: Vec<u8> },
+    /// Any bytes.
+    Bytes(Vec<u8>),
+    /// Many zeros.
+    Zeros(usize),
+    /// The bytes of the file so far, once more.
+    Copy,
+}
+
+fn any_number() -> impl Strategy<Value = u64> {
+    let top = u64::MAX;
+    prop_oneof![8 => 0..9u64, 1 => any::<u64>(), 1 => (0..3u64).prop_map(move |below| top - below), 1 => Just(top / 2)]
+}
+
+/// Pieces of a file.
+pub(crate) fn any_pieces() -> impl Strategy<Value = Vec<Piece>> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..80);
+    let body = prop_oneof![bytes(), any_number().prop_map(entry_body), any_number().prop_map(head_body)];
+    let record = (0..5u8, [any_number(), any_number(), any_number()], body)
+        .prop_map(|(kind, numbers, body)| Piece::Record { kind, numbers, body });
+    let piece = prop_oneof![
+        8 => record,
+        1 => bytes().prop_map(Piece::Bytes),
+        1 => (0..700usize).prop_map(Piece::Zeros),
+        1 => Just(Piece::Copy),
+    ];
+    proptest::collection::vec(piece, 0..12)
+}
+
+/// The body of an entry that says nothing but its index, with a floor.
+fn entry_body(index: u64) -> Vec<u8> {
+    let command = crate::ledger::command::Command::Delete {
+        time: crate::time::WallTime::default(),
+        name: crate::ledger::name::Name::new(b"name").unwrap(),
+        expect: crate::ledger::file::Expect::Any,
+    };
+    let volumes = [(index / 2, index / 3)].into();
+    crate::ledger::entry::Entry { term: 1, index, volumes, command: command.encode() }.encode()
+}
+
+fn head_body(number: u64) -> Vec<u8> {
+    head(Predecessor { number: number % 3, position: number, offset: number }).encode().to_vec()
+}
+
+/// The bytes of a file made of pieces.
+pub(crate) fn forge(kind: FileKind, number: u64, pieces: &[Piece]) -> Vec<u8> {
+    let stamp = Stamp::new(&KEY, kind, number);
+    let mut bytes = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Record { kind, numbers: [position, sequence, durable], body } => {
+                let kind = [Kind::Head, Kind::Footer, Kind::Empty, Kind::Chunk, Kind::Entry][usize::from(*kind)];
+                let mut body = body.clone();
+                match kind {
+                    Kind::Head => body.resize(HEAD_BODY_LEN, 0),
+                    Kind::Footer | Kind::Empty => body.clear(),
+                    Kind::Chunk => body.resize(body.len().max(CHUNK_PREFIX_LEN), 0),
+                    Kind::Entry => {}
+                }
+                let position = (*position).max(1);
+                let body_len = u32::try_from(body.len()).unwrap();
+                let durable_through = (*durable).min(position - 1);
+                let header = Header { kind, boot: 1, position, sequence: *sequence, durable_through, body_len };
+                let offset = bytes.len() as u64;
+                let covered = kind.covered(body_len);
+                header.encode(&stamp, offset, &body[..covered], &mut bytes);
+                bytes.extend_from_slice(&body[covered..]);
+            }
+            Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+            Piece::Zeros(len) => bytes.resize(bytes.len() + len, 0),
+            Piece::Copy => bytes.extend_from_within(..),
+        }
+    }
+    bytes
 }

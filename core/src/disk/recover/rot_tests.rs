@@ -22,6 +22,8 @@ enum Harm {
     Zero(Index),
     /// The file ends earlier.
     Truncate(Index),
+    /// The file ends earlier, right behind a record.
+    TruncateBehind(Index),
     /// A sector can't be read.
     Spoil(Index),
     /// The file is gone.
@@ -33,6 +35,7 @@ fn any_harm() -> impl Strategy<Value = Harm> {
         6 => (any::<Index>(), 1..4usize, 1..=255u8).prop_map(|(at, len, xor)| Harm::Flip { at, len, xor }),
         2 => any::<Index>().prop_map(Harm::Zero),
         2 => any::<Index>().prop_map(Harm::Truncate),
+        1 => any::<Index>().prop_map(Harm::TruncateBehind),
         2 => any::<Index>().prop_map(Harm::Spoil),
         1 => Just(Harm::Lose),
     ]
@@ -130,6 +133,11 @@ impl Case {
                 let end = place(at);
                 bytes.truncate(end);
             }
+            Harm::TruncateBehind(at) => {
+                let records = &self.before[&number];
+                let end = if records.is_empty() { 0 } else { records[at.index(records.len())].offset };
+                bytes.truncate(end);
+            }
             Harm::Spoil(at) => {
                 let at = place(at);
                 self.disk.spoil(file, at);
@@ -179,9 +187,9 @@ impl Case {
                     (true, _) => {}
                     (false, true) => {
                         expected.lost.push(place);
-                        torn = records.get(record.position() as usize).is_some_and(|next| {
-                            next.position() > proven && !self.is_whole(*number, next)
-                        });
+                        torn = records
+                            .get(record.position() as usize)
+                            .is_some_and(|next| next.position() > proven && !self.is_whole(*number, next));
                     }
                     (false, false) => torn = true,
                 }
