@@ -1,3 +1,4 @@
 //! Harness of the tests that need more than one crate.
 
+pub mod command;
 pub mod disk_contract;

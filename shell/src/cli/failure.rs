@@ -73,6 +73,9 @@ impl Failure {
         let path = path.display();
         match error.kind() {
             io::ErrorKind::NotFound => Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")),
+            io::ErrorKind::NotADirectory => {
+                Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")).cause(error)
+            }
             io::ErrorKind::IsADirectory => {
                 Self::new("E_IS_DIRECTORY", Exit::Usage, format!("{role} {path} is a directory"))
                     .hint("name a file; directories are not stored as such")
@@ -302,6 +305,7 @@ mod tests {
         }
         for kind in [
             io::ErrorKind::NotFound,
+            io::ErrorKind::NotADirectory,
             io::ErrorKind::IsADirectory,
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::StorageFull,
