@@ -300,7 +300,8 @@ fn a_full_disk_keeps_what_it_has_and_says_so() {
         "$dps" put -q large
         [ $? = 14 ] || exit 98
         rm full/ballast
-        "$dps" put -q back || exit 99
+        mount -o remount,size=9m full || exit 77
+        "$dps" put -q large || exit 99
         "$dps" verify -q || exit 100
     "#;
     let Some(ended) = on_a_small_disk(&bench, script) else {

@@ -195,7 +195,7 @@ impl Failure {
             }
             RequestError::DiskFull => {
                 let what = format!("no space is left for {subject}: the disk is full");
-                (Exit::DiskFull, what, "nothing of it was kept; everything stored before can still be read")
+                (Exit::DiskFull, what, "no name was changed; everything stored before can still be read")
             }
             RequestError::WriteFailed { error, .. } => {
                 let what = format!("the disk failed: no change of {subject} was made");
