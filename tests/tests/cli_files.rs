@@ -1,5 +1,6 @@
 //! The `dps` command over real files: what goes in comes out, and what is damaged is named and never handed out.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -180,9 +181,9 @@ fn an_interrupted_put_leaves_a_clean_store_and_no_name() {
 fn three_volumes(bench: &Bench) -> Vec<PathBuf> {
     for (seed, name) in [(1, "rotten"), (2, "healthy"), (3, "third")] {
         let file = bench.file("in", &content(200_000, seed));
-        bench.succeed(["put", file.to_str().unwrap(), name]);
+        bench.succeed([OsStr::new("put"), file.as_os_str(), OsStr::new(name)]);
     }
-    fs::remove_file(bench.path().join("in")).unwrap();
+    fs::remove_file(bench.path().join("in")).expect("it was just written");
     let volumes: Vec<_> =
         bench.entries("store/data").into_iter().map(|name| bench.store().join("data").join(name)).collect();
     assert!(volumes.len() >= 3, "{volumes:?}");
@@ -190,15 +191,15 @@ fn three_volumes(bench: &Bench) -> Vec<PathBuf> {
 }
 
 fn assert_rotten(bench: &Bench, volume: &Path, faults: &[&str]) {
-    let path = format!("data/{}", volume.file_name().unwrap().to_str().unwrap());
+    let path = format!("data/{}", volume.file_name().and_then(OsStr::to_str).expect("volumes have plain names"));
     bench.run(["get", "rotten", "-o", "out"]).assert_failed(8, "E_BAD_CHUNK");
     assert_eq!(bench.entries("."), ["store"], "nothing half-written is left");
     let (code, lines) = bench.json(["verify"]);
     assert_eq!(code, 8);
     let named = |line: &&serde_json::Value| line["kind"] == "chunk" && line["name"] == "rotten";
     let chunk = lines.iter().find(named).unwrap_or_else(|| panic!("no finding names the file: {lines:?}"));
-    assert!(chunk["index"].is_u64() && faults.contains(&chunk["fault"].as_str().unwrap()), "{chunk}");
-    let text = String::from_utf8(bench.run(["verify"]).stdout).unwrap();
+    assert!(chunk["index"].is_u64() && faults.iter().any(|fault| chunk["fault"] == *fault), "{chunk}");
+    let text = String::from_utf8(bench.run(["verify"]).stdout).expect("output is UTF-8");
     assert!(text.contains("rotten") && text.contains(&path), "{text}");
     assert!(!lines.iter().any(|line| line["name"] == "healthy" || line["name"] == "third"), "{lines:?}");
     assert_eq!(bench.succeed(["get", "healthy"]), content(200_000, 2));
@@ -265,7 +266,7 @@ fn a_store_of_a_newer_format_or_without_boot_records_is_left_alone() {
 /// Runs `script` with `sh` in a directory `full` that is a file system of its own, of 3 MiB. `None` where mounting is
 /// not allowed.
 fn on_a_small_disk(bench: &Bench, script: &str) -> Option<Ended> {
-    fs::create_dir(bench.path().join("full")).unwrap();
+    fs::create_dir(bench.path().join("full")).expect("tests can write temporary files");
     let mount = "mount -t tmpfs -o size=3m,mode=755 tmpfs full || exit 77";
     for unshare in [["--mount", "--propagation=private"].as_slice(), &["--mount", "--map-root-user"]] {
         let mut command = Command::new("unshare");
