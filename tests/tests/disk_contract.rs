@@ -12,9 +12,9 @@ struct Real {
 
 impl Real {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let worker = Worker::new(Directory::open(directory.path(), Create::Directory).unwrap());
-        Self { worker, _directory: directory }
+        let directory = tempfile::tempdir().expect("tests can write temporary files");
+        let opened = Directory::open(directory.path(), Create::Directory).expect("an empty directory becomes a store");
+        Self { worker: Worker::new(opened), _directory: directory }
     }
 }
 
