@@ -1,7 +1,11 @@
 //! Chunks on one node: how files are cut, what describes them, and the volumes that hold them.
 
+pub mod block;
 pub mod ingest;
 pub mod manifest;
+pub mod manifest_builder;
+pub mod manifest_node;
+pub mod manifest_walk;
 
 use alloc::vec::Vec;
 
