@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::truth::Harm;
 use super::{Disk, Medium};
+use crate::draws::index;
 
 /// What an injected write error says (EIO).
 pub const WRITE_ERROR: DiskError = DiskError::Io(5);
@@ -175,8 +176,7 @@ impl Disk {
                 File::Stage(_) => None,
             })
             .collect();
-        let choice = self.choice.below(found.len().max(1) as u64);
-        found.get(usize::try_from(choice).expect("below a length")).copied()
+        found.get(index(&mut self.choice, found.len())).copied()
     }
 
     /// At the next stop a file of this class is cut short. Of journals only one that later ones follow.
@@ -201,10 +201,7 @@ impl Disk {
                     File::Slot(_) | File::Stage(_) => false,
                 })
                 .collect();
-            let choice = self.choice.below(victims.len().max(1) as u64);
-            let Some((file, inode)) = victims.get(usize::try_from(choice).expect("below a length")).copied() else {
-                continue;
-            };
+            let Some((file, inode)) = victims.get(index(&mut self.choice, victims.len())).copied() else { continue };
             let medium = self.media.get_mut(&inode).expect("a name leads to a content");
             if vanish {
                 self.stamp += 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use dps_core::rng::Rng;
 
 use super::truth::{Harm, HarmKind};
+use crate::draws::index;
 
 /// Bytes that a disk writes or loses as one, tears aside.
 pub const SECTOR_BYTES: usize = 512;
@@ -68,10 +69,6 @@ impl Medium {
         &self.harms
     }
 
-    pub(super) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
     /// Writes at `offset`, at most the file's end. Beyond the old end the file grows.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         assert!(offset <= self.current.len(), "files have no holes but those of crashes");
@@ -130,7 +127,7 @@ impl Medium {
     /// A sync during which one dirty sector went astray: its place keeps what it had, and the bytes are returned.
     /// `None`, and nothing is done, when no sector is dirty.
     pub(super) fn sync_astray(&mut self, rng: &mut Rng, stamp: u64) -> Option<Vec<u8>> {
-        let choice = usize::try_from(rng.below(self.dirty.len().max(1) as u64)).expect("below a length");
+        let choice = index(rng, self.dirty.len());
         let stray = *self.dirty.iter().nth(choice)?;
         let span = span(stray, self.current.len());
         let bytes = self.current[span.clone()].to_vec();
@@ -164,8 +161,7 @@ impl Medium {
     fn clean_sector(&self, rng: &mut Rng) -> Option<usize> {
         let sectors = self.durable.len().div_ceil(SECTOR_BYTES);
         let clean: Vec<usize> = (0..sectors).filter(|sector| !self.dirty.contains(sector)).collect();
-        let choice = rng.below(clean.len().max(1) as u64);
-        clean.get(usize::try_from(choice).expect("below a length")).copied()
+        clean.get(index(rng, clean.len())).copied()
     }
 
     /// Flips one bit of a durable byte below `limit` in a clean sector. False when there is none.
@@ -174,7 +170,7 @@ impl Medium {
         if end == 0 {
             return false;
         }
-        let position = usize::try_from(rng.below(end as u64)).expect("below a length");
+        let position = index(rng, end);
         if self.dirty.contains(&sector_of(position)) {
             return false;
         }
@@ -190,7 +186,7 @@ impl Medium {
         if whole == 0 {
             return false;
         }
-        let sector = usize::try_from(rng.below(whole as u64)).expect("below a length");
+        let sector = index(rng, whole);
         if self.dirty.contains(&sector) {
             return false;
         }
@@ -206,7 +202,7 @@ impl Medium {
         if old == 0 {
             return false;
         }
-        let len = usize::try_from(rng.below(old as u64)).expect("below a length");
+        let len = index(rng, old);
         self.durable.truncate(len);
         self.power_off();
         self.unreadable.retain(|sector| sector * SECTOR_BYTES < len);
@@ -230,7 +226,7 @@ impl Medium {
                 }
             }
             Survive::Prefix => {
-                let whole = usize::try_from(rng.below(dirty.len() as u64 + 1)).expect("below a length");
+                let whole = index(rng, dirty.len() + 1);
                 dirty[..whole].iter().for_each(|sector| self.settle(*sector));
                 if let Some(sector) = dirty.get(whole) {
                     self.tear(*sector, rng);
@@ -251,7 +247,7 @@ impl Medium {
         let span = span(sector, self.current.len());
         let old = self.durable.len();
         let kept = |at: usize| at >= old;
-        let cut = span.start + usize::try_from(rng.below(span.len() as u64 + 1)).expect("below a length");
+        let cut = span.start + index(rng, span.len() + 1);
         let by_prefix = rng.chance(1, 2);
         let mut piece_lands = false;
         let mut end = old;

@@ -25,6 +25,8 @@ use medium::Medium;
 pub use medium::{SECTOR_BYTES, Survive};
 pub use truth::{Harm, HarmKind};
 
+use crate::draws::index;
+
 /// Error number of an append that is not at the file's end: the node broke the contract (EINVAL).
 pub const NOT_AT_END: i32 = 22;
 
@@ -162,6 +164,12 @@ impl Disk {
         self.pending.values().map(|pending| &pending.request)
     }
 
+    /// A request that was issued and is not complete.
+    #[must_use]
+    pub fn request(&self, ticket: Ticket) -> Option<&DiskRequest> {
+        self.pending.get(&ticket).map(|pending| &pending.request)
+    }
+
     /// Whether a write of any kind was issued and is not complete.
     #[must_use]
     pub fn is_write_pending(&self) -> bool {
@@ -266,7 +274,7 @@ impl Disk {
         let error = self.append_error(now, file, bytes.len());
         let kept = match error {
             None => bytes.len(),
-            Some(_) => usize::try_from(self.choice.below(bytes.len() as u64 + 1)).expect("below a length"),
+            Some(_) => index(&mut self.choice, bytes.len() + 1),
         };
         if !exists && (error.is_none() || kept > 0) {
             let inode = self.next_inode;

@@ -5,6 +5,7 @@ use dps_core::rng::Rng;
 
 use super::{Action, Fault, FaultKind, Plan, Point, Trigger};
 use crate::disk::{FileClass, Survive};
+use crate::draws::{below_power, pick};
 
 /// What a plan may break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -35,10 +36,10 @@ pub(crate) fn draw(rng: &mut Rng, class: PlanClass, horizon_ns: u64) -> Plan {
     };
     let mut plan = Plan::default();
     for _ in 0..count {
-        let kind = pick(rng, &weights);
+        let kind = pick_weighted(rng, &weights);
         let (action, duration_ns) = draw_action(rng, kind, class);
         if rng.chance(2, 5) {
-            let nth = u32::try_from(1 + rng.below(1 << rng.between(1, 7))).expect("a small number");
+            let nth = u32::try_from(1 + below_power(rng, 1, 7)).expect("a small number");
             let delay_ns = if rng.chance(1, 2) { 0 } else { rng.below(MILLISECOND) };
             plan.triggers.push(Trigger { point: draw_point(rng), nth, host: 0, delay_ns, duration_ns, action });
         } else {
@@ -60,7 +61,7 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
     let allowed: Vec<FaultKind> =
         FaultKind::ALL.into_iter().filter(|kind| class == PlanClass::Damage || !DAMAGING.contains(kind)).collect();
     if single {
-        return vec![(allowed[index(rng, allowed.len())], 1)];
+        return vec![(*pick(rng, &allowed), 1)];
     }
     let mut weights: Vec<(FaultKind, u64)> = Vec::new();
     let share = rng.between(2, 9);
@@ -79,11 +80,7 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
     weights
 }
 
-fn index(rng: &mut Rng, len: usize) -> usize {
-    usize::try_from(rng.below(len as u64)).expect("below a length")
-}
-
-fn pick(rng: &mut Rng, weights: &[(FaultKind, u64)]) -> FaultKind {
+fn pick_weighted(rng: &mut Rng, weights: &[(FaultKind, u64)]) -> FaultKind {
     let mut left = rng.below(weights.iter().map(|(_, weight)| weight).sum());
     for (kind, weight) in weights {
         if left < *weight {
@@ -123,7 +120,7 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
         FaultKind::Close => at_once(Action::Close { down_ns: draw_down(rng) }),
         FaultKind::Pause => (Action::Pause, rng.between(MILLISECOND, 50 * MILLISECOND)),
         FaultKind::WallJump => {
-            let by_ns = rng.below(1 << rng.between(20, 55));
+            let by_ns = below_power(rng, 20, 55);
             at_once(Action::WallJump { forwards: rng.chance(1, 2), by_ns })
         }
         FaultKind::VolumeRot => at_once(Action::BitRot { target: FileClass::Volume }),

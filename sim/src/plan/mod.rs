@@ -66,7 +66,7 @@ pub enum Action {
         survive: Survive,
         /// Nanoseconds until the next start.
         down_ns: u64,
-        /// Wait until a write is pending (or until the node is found without one for long).
+        /// Wait until a write is pending.
         pending: bool,
     },
     /// The process is killed and starts again later; the machine goes on.
