@@ -51,6 +51,21 @@ pub const PROPOSALS_MAX: usize = 4_096;
 /// Chunks waiting for a volume.
 pub const STORES_MAX: usize = 4_096;
 
+/// Blocks for which a put asks credit ahead of what has left memory.
+pub const PUT_BLOCKS_AHEAD: u32 = 4;
+
+/// Chunks of one put on their way to being durable; a put that has so many asks for no further credit.
+pub const PUT_STORES_MAX: usize = 64;
+
+/// Chunks that a get has loaded, or is loading, and has not sent yet.
+pub const GET_LOADS_MAX: usize = 4;
+
+/// Chunks that a verification has read, or is reading, and has not reported yet.
+pub const VERIFY_LOADS_MAX: usize = 8;
+
+/// Contents with several names that a verification remembers to have read; older ones may be read again.
+pub const VERIFY_SHARED_MAX: usize = 1_024;
+
 /// Bytes of an [`crate::node::Effect`], so that queues of effects stay small.
 pub const EFFECT_SIZE_MAX: usize = 128;
 

@@ -5,7 +5,14 @@
 //! sync means durable. After a crash **any subset** of the unacknowledged sectors may be present, and any unsynced
 //! creation, rename or removal may or may not have happened.
 
+pub mod boot;
 pub mod damage;
+pub mod fresh;
+pub mod halt;
+pub mod record;
+pub mod recover;
+pub mod scan;
+pub mod writer;
 
 use alloc::vec::Vec;
 use core::fmt;

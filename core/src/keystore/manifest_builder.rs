@@ -136,7 +136,10 @@ impl ManifestBuilder {
         for (level, mut open) in (1_u8..).zip(self.open) {
             open.extend(carried.take());
             let at_top = usize::from(level) == top;
-            if let ([root], true, true) = (open.as_slice(), at_top, level > 1) {
+            if at_top
+                && level > 1
+                && let [root] = open.as_slice()
+            {
                 return Tree { root: root.chunk, levels: level - 1, fanout };
             }
             if open.is_empty() {
@@ -170,6 +173,12 @@ mod tests {
         Entry { chunk: ChunkId::of(&index.to_le_bytes()), bytes: 4 }
     }
 
+    /// A file that is its only chunk has the same hash; any other may have any.
+    fn digest(chunks: u64) -> FileDigest {
+        let file = if chunks == 1 { *entry(0).chunk.as_bytes() } else { [7; 32] };
+        FileDigest { file: FileId::from_bytes(file), size: 4 * chunks }
+    }
+
     /// The tree built level by level from the whole list, and the nodes of it.
     fn naive(mut level_entries: Vec<Entry>, fanout: usize) -> (Tree, Vec<ChunkId>) {
         let mut nodes = Vec::new();
@@ -197,8 +206,7 @@ mod tests {
                     let bound = usize::from(MANIFEST_LEVELS_MAX) * fanout as usize;
                     assert!(builder.open.iter().map(Vec::len).sum::<usize>() <= bound);
                 }
-                let digest = FileDigest { file: FileId::from_bytes([7; 32]), size: 4 * chunks };
-                let manifest = builder.finish(digest, 4, &mut nodes);
+                let manifest = builder.finish(digest(chunks), 4, &mut nodes);
                 if chunks == 1 {
                     assert_eq!(manifest.body, Body::Entries([entry(0)].to_vec()));
                     continue;
@@ -215,7 +223,6 @@ mod tests {
 
     #[test]
     fn few_entries_stay_inline_even_with_a_smaller_fanout() {
-        let digest = |chunks| FileDigest { file: FileId::from_bytes([7; 32]), size: 4 * chunks };
         for chunks in 1..=5 {
             let mut builder = ManifestBuilder::new(&geometry(5, 2));
             let mut nodes = Vec::new();
@@ -245,7 +252,9 @@ mod tests {
             builder.push(entry(index), &mut nodes).unwrap();
         }
         assert_eq!(builder.push(entry(16), &mut nodes), Err(ManifestFull { chunks_max: 16 }));
-        let digest = FileDigest { file: FileId::from_bytes([7; 32]), size: 64 };
-        assert_eq!(builder.finish(digest, 4, &mut nodes).body, Body::Tree(naive((0..16).map(entry).collect(), 2).0));
+        assert_eq!(
+            builder.finish(digest(16), 4, &mut nodes).body,
+            Body::Tree(naive((0..16).map(entry).collect(), 2).0)
+        );
     }
 }

@@ -1,67 +1,72 @@
 //! One node: composition only. It owns the machines, routes their effects, and recovers at boot. A protocol decision
 //! in this folder is a bug.
 
+mod boot;
 pub mod event;
+pub mod inspect;
+mod ops;
 pub mod request;
+mod route;
+mod serve;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use event::{Effect, Event, HaltReason};
+pub use inspect::{Inspect, Phase};
 pub use request::{ByteRange, Finding, Reply, Request, RequestError, StoredFile, VerifyScope, VerifySummary};
+
+use boot::{Progress, Starting};
+use serve::Serving;
 
 use crate::config::Config;
 use crate::machine::Machine;
 use crate::rng::Seed;
 use crate::time::{Instant, Now};
 
-/// How far a node has come. See [`Node::inspect`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Reading its disk; every request is refused with [`RequestError::Starting`].
-    Booting,
-    /// Answering requests.
-    Serving,
-    /// Stopped by [`Effect::Halt`].
+#[derive(Debug)]
+enum Stage {
+    Starting(Box<Starting>),
+    Serving(Box<Serving>),
     Halted,
 }
 
-/// A read-only view of a node, for checkers, the status display and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inspect {
-    /// How far the node has come.
-    pub phase: Phase,
-    /// The boot counter, 0 until it is known.
-    pub boot: u64,
-    /// Whether writes are refused until the next start, because the disk failed or damage was found.
-    pub read_only: bool,
-    /// Names in the ledger.
-    pub names: u64,
-    /// Chunks that can be read.
-    pub chunks: u64,
-    /// Conversations that are open.
-    pub requests: usize,
-    /// Disk requests without a result yet.
-    pub disk_requests: usize,
-}
-
 /// A node of dps.
+#[derive(Debug)]
 pub struct Node {
     config: Config,
-    seed: Seed,
+    stage: Stage,
+    /// When the node was last stepped; time never runs backwards.
+    latest: Instant,
 }
 
 impl Node {
     /// A node that has not read its disk yet. Its first deadline is at once: the driver steps it with [`Event::Wake`].
+    /// All randomness of this start comes from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: Seed) -> Self {
-        Self { config, seed }
+        let stage = Stage::Starting(Box::new(Starting::new(config, &seed)));
+        Self { config, stage, latest: Instant::ZERO }
     }
 
-    /// What checkers, status and metrics may know.
-    #[must_use]
-    pub fn inspect(&self) -> Inspect {
-        let _ = (&self.config, &self.seed);
-        Inspect { phase: Phase::Booting, boot: 0, read_only: false, names: 0, chunks: 0, requests: 0, disk_requests: 0 }
+    fn start(&mut self, event: Event, out: &mut Vec<Effect>) {
+        let Stage::Starting(starting) = &mut self.stage else { panic!("only a start is started") };
+        match event {
+            Event::Wake => {}
+            Event::DiskDone { op, result } => starting.done(op, result),
+            Event::Requested { id, .. } => return serve::fail(id, RequestError::Starting, out),
+        }
+        if starting.outstanding() > 0 {
+            return;
+        }
+        match starting.advance(out) {
+            Progress::Waiting => {}
+            Progress::Started(started) => self.stage = Stage::Serving(Box::new(Serving::new(self.config, *started))),
+            Progress::Halted(reason) => {
+                self.stage = Stage::Halted;
+                out.push(Effect::Halt(reason));
+            }
+        }
     }
 }
 
@@ -69,13 +74,46 @@ impl Machine for Node {
     type Event = Event;
     type Effect = Effect;
 
-    fn step(&mut self, _now: Now, _event: Event, _out: &mut Vec<Effect>) {}
-
-    fn flush(&mut self, _now: Now, _out: &mut Vec<Effect>) {}
-
-    fn deadline(&self) -> Option<Instant> {
-        None
+    fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        assert!(now.mono >= self.latest, "time never runs backwards");
+        self.latest = now.mono;
+        match &mut self.stage {
+            Stage::Starting(_) => self.start(event, out),
+            Stage::Serving(serving) => {
+                serving.fire(now);
+                match event {
+                    Event::Wake => {}
+                    Event::DiskDone { op, result } => serving.disk_done(op, result),
+                    Event::Requested { id, request } => serving.request(now, id, request, out),
+                }
+                serving.run(now, out);
+            }
+            Stage::Halted => panic!("nothing is called after Halt"),
+        }
     }
 
-    fn check(&self) {}
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        match &mut self.stage {
+            Stage::Serving(serving) => serving.flush(now, out),
+            Stage::Starting(_) | Stage::Halted => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Starting(starting) => starting.is_due().then_some(self.latest),
+            Stage::Serving(serving) => serving.deadline(),
+            Stage::Halted => None,
+        }
+    }
+
+    fn check(&self) {
+        match &self.stage {
+            Stage::Serving(serving) => serving.check(),
+            Stage::Starting(_) | Stage::Halted => {}
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

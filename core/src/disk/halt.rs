@@ -1,0 +1,45 @@
+//! Reasons not to start at all.
+
+use super::{DiskError, File};
+
+/// Why a node can't go on at all. Nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum HaltReason {
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this program reads formats up to {supported}")]
+    NewerFormat {
+        /// The format found.
+        found: u32,
+        /// The newest format this program reads.
+        supported: u32,
+    },
+    /// There are data files but no readable boot record to tell which store they belong to.
+    #[error("both boot records are missing or damaged, but there are data files")]
+    BootRecordLost,
+    /// A file that is needed to start could not be read.
+    #[error("{file} can't be read: {error}")]
+    Unreadable {
+        /// The file; `None` for the listing of the data directory.
+        file: FileOrList,
+        /// What the disk said.
+        error: DiskError,
+    },
+}
+
+/// What a start was reading when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileOrList {
+    /// The list of files.
+    List,
+    /// A file.
+    File(File),
+}
+
+impl core::fmt::Display for FileOrList {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::List => f.write_str("the list of files"),
+            Self::File(file) => file.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! What a start makes of the journal segments or the volumes that it finds (rules J4 to J6).
+//!
+//! A file's records up to `durable_through` were synced: one that is broken is *damage*, reported and never cut. Records
+//! above are the *tail*: the writer died before it knew them durable. Whole ones still count, but not in that file: no
+//! boot writes into an older boot's file, so they are copied into a fresh one. What follows the first broken record of a
+//! tail was never acknowledged and is cut, which means ignored: the old bytes stay, and the fresh file says where they
+//! end.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::mem;
+
+use super::damage::{Damage, DamageKind};
+use super::record::{FileKey, FileKind, HEAD_BODY_LEN, HEADER_LEN, Head, Kind, Parsed, Predecessor, Stamp, parse};
+use super::scan::{Gap, Record, Scan, Scanner};
+use super::{DiskReply, DiskRequest, DiskResult, Verify};
+use crate::limits::DAMAGES_MAX;
+use crate::note::Note;
+
+/// What recovery wants, or has found.
+#[derive(Debug)]
+pub enum Step {
+    /// Perform this and call [`Recovery::done`].
+    Disk(DiskRequest),
+    /// A record that counts.
+    Record {
+        /// The file it is in.
+        number: u64,
+        /// The record.
+        record: Record,
+        /// Whether it was not known durable and must be copied into a fresh file. Only in the last file; such records
+        /// come last.
+        tail: bool,
+    },
+    /// Something to tell.
+    Note(Note),
+    /// Everything is read.
+    End,
+}
+
+/// How the files ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// The last file with the last position that was durable; number 0 if there is no file.
+    pub last: Predecessor,
+    /// Whether the last file was closed in good order, so that no fresh file is needed before the next record.
+    pub closed: bool,
+    /// Records lost, at most [`DAMAGES_MAX`] of them in full.
+    pub damages: Vec<Damage>,
+    /// Damages beyond those.
+    pub damages_omitted: u64,
+}
+
+#[derive(Debug)]
+enum Held {
+    Record(Record),
+    Gap(Gap),
+}
+
+/// One file that is being read.
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    len: u64,
+    scanner: Scanner,
+    /// Found but not known durable, in order.
+    held: VecDeque<Held>,
+    /// The largest position known durable.
+    durable_through: u64,
+    /// The last position found, and the byte after it.
+    last: (u64, u64),
+    /// The last position released, and the byte after it.
+    released: (u64, u64),
+    footer: bool,
+    /// Where a later boot said that this file ends.
+    end: Option<Predecessor>,
+    scanned: bool,
+    /// Whether a gap reaches from what was durable into the tail, so that nothing behind it counts.
+    torn: bool,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// The head of the file at this index, to learn where its predecessor ends.
+    Head(usize),
+    /// The current file.
+    File,
+}
+
+/// Recovery of all journal segments, or of all volumes. Pulled: ask for steps, feed results.
+#[derive(Debug)]
+pub struct Recovery {
+    key: FileKey,
+    kind: FileKind,
+    /// Number and length, ascending.
+    files: Vec<(u64, u64)>,
+    /// The next file to start on.
+    at: usize,
+    /// Positions that something outside these files proves durable (rule J6).
+    floors: BTreeMap<u64, u64>,
+    reading: Option<Reading>,
+    /// The head of the file at index `at`, once it was looked at.
+    head: Option<Option<Head>>,
+    current: Option<Current>,
+    notes: VecDeque<Note>,
+    /// What is left of a file's end and counts.
+    tail: VecDeque<Step>,
+    ending: Ending,
+    finished: bool,
+}
+
+impl Recovery {
+    /// Recovery of `files` (number and length, in ascending order). `floors` names, by file, a position that is known to
+    /// have been durable.
+    ///
+    /// # Panics
+    /// When the files are not in ascending order.
+    #[must_use]
+    pub fn new(key: FileKey, kind: FileKind, files: Vec<(u64, u64)>, floors: BTreeMap<u64, u64>) -> Self {
+        assert!(files.is_sorted_by(|a, b| a.0 < b.0), "files come in ascending order");
+        Self {
+            key,
+            kind,
+            files,
+            at: 0,
+            floors,
+            reading: None,
+            head: None,
+            current: None,
+            notes: VecDeque::new(),
+            tail: VecDeque::new(),
+            ending: Ending::default(),
+            finished: false,
+        }
+    }
+
+    /// The next step.
+    ///
+    /// # Panics
+    /// When a read is outstanding.
+    pub fn advance(&mut self) -> Step {
+        assert!(self.reading.is_none(), "one read at a time");
+        loop {
+            if let Some(note) = self.notes.pop_front() {
+                return Step::Note(note);
+            }
+            if let Some(step) = self.tail.pop_front() {
+                return step;
+            }
+            if let Some(current) = &mut self.current {
+                if let Some(step) = current.release(&mut self.ending, &mut self.notes, self.kind) {
+                    return step;
+                }
+                if current.scanned {
+                    self.finish_file();
+                } else if let Some(step) = self.scan() {
+                    return step;
+                }
+            } else if let Some(step) = self.start_file() {
+                return step;
+            }
+        }
+    }
+
+    /// The result of the read that was asked for.
+    ///
+    /// # Panics
+    /// When no read is outstanding.
+    pub fn done(&mut self, result: &DiskResult) {
+        let bytes = match result {
+            Ok(DiskReply::Read(bytes)) => Ok(&bytes[..]),
+            Ok(_) => panic!("a read that verifies nothing is answered by its bytes"),
+            Err(error) => Err(*error),
+        };
+        match self.reading.take().expect("a completion belongs to a request") {
+            Reading::Head(index) => {
+                let stamp = Stamp::new(&self.key, self.kind, self.files[index].0);
+                self.head = Some(bytes.ok().and_then(|bytes| read_head(&stamp, bytes)));
+            }
+            Reading::File => self.current.as_mut().expect("a file is being read").scanner.feed(bytes),
+        }
+    }
+
+    /// How the files ended. Call when [`Step::End`] came.
+    ///
+    /// # Panics
+    /// When it did not come yet.
+    #[must_use]
+    pub fn into_ending(self) -> Ending {
+        assert!(self.finished, "the files are read to their end");
+        self.ending
+    }
+
+    fn start_file(&mut self) -> Option<Step> {
+        let Some(&(number, len)) = self.files.get(self.at) else {
+            self.missing_by_floor();
+            self.finished = true;
+            return if self.notes.is_empty() { Some(Step::End) } else { None };
+        };
+        // The successor's head says where this file ends, if the successor's boot found it open.
+        let successor = self.at + 1;
+        if self.at == 0 && self.head.is_none() {
+            return Some(self.read_head_of(0));
+        }
+        if self.at == 0 {
+            let head = self.head.take().flatten();
+            self.missing_by_head(head);
+            self.at = 1;
+            return self.look_ahead(number, len, successor);
+        }
+        self.at += 1;
+        self.look_ahead(number, len, successor)
+    }
+
+    fn look_ahead(&mut self, number: u64, len: u64, successor: usize) -> Option<Step> {
+        self.current = Some(Current::new(Stamp::new(&self.key, self.kind, number), len, self.floors.get(&number)));
+        (successor < self.files.len()).then(|| self.read_head_of(successor))
+    }
+
+    fn read_head_of(&mut self, index: usize) -> Step {
+        self.reading = Some(Reading::Head(index));
+        let file = self.kind.file(self.files[index].0);
+        let len = u32::try_from(HEADER_LEN + HEAD_BODY_LEN).expect("a head is small");
+        Step::Disk(DiskRequest::Read { file, offset: 0, len, verify: Verify::None })
+    }
+
+    fn scan(&mut self) -> Option<Step> {
+        if let Some(head) = self.head.take() {
+            let number = self.current.as_ref().expect("a file is being read").number;
+            let end = head.map(|head| head.predecessor).filter(|end| end.number == number);
+            self.current.as_mut().expect("a file is being read").end = end;
+            self.missing_by_head(head);
+        }
+        let current = self.current.as_mut().expect("a file is being read");
+        match current.scanner.advance() {
+            Scan::Read { offset, len } => {
+                let file = self.kind.file(current.number);
+                self.reading = Some(Reading::File);
+                return Some(Step::Disk(DiskRequest::Read { file, offset, len, verify: Verify::None }));
+            }
+            Scan::Record(record) => current.take(record),
+            Scan::Gap(gap) => current.held.push_back(Held::Gap(gap)),
+            Scan::End => current.scan_ended(),
+        }
+        None
+    }
+
+    /// A head names a predecessor that is not there: that one is missing.
+    fn missing_by_head(&mut self, head: Option<Head>) {
+        let Some(end) = head.map(|head| head.predecessor) else { return };
+        if end.number != 0 && !self.files.iter().any(|(number, _)| *number == end.number) {
+            self.floors.remove(&end.number);
+            self.missing(end.number, end.position);
+        }
+    }
+
+    /// Something outside names a file that is not there: it is missing.
+    fn missing_by_floor(&mut self) {
+        let floors = mem::take(&mut self.floors);
+        for (number, position) in floors {
+            if !self.files.iter().any(|(present, _)| *present == number) {
+                self.missing(number, position);
+            }
+        }
+    }
+
+    fn missing(&mut self, number: u64, last: u64) {
+        let file = self.kind.file(number);
+        let damage = Damage { file, offset: 0, first: 1, last, kind: DamageKind::Missing };
+        report(&mut self.ending, &mut self.notes, damage);
+    }
+
+    /// All that is durable is out. What is left is the tail.
+    fn finish_file(&mut self) {
+        let mut current = self.current.take().expect("a file is being read");
+        current.report_truncation(&mut self.ending, &mut self.notes, self.kind);
+        let is_last = self.at == self.files.len();
+        if is_last {
+            let (position, offset) = current.released;
+            self.ending.last = Predecessor { number: current.number, position, offset };
+            self.ending.closed = current.footer;
+        }
+        if current.end.is_some() {
+            return;
+        }
+        let mut end = current.released.1;
+        let whole = current.held.into_iter().map_while(|held| match held {
+            Held::Record(record) => Some(record),
+            Held::Gap(_) => None,
+        });
+        for record in whole.filter(|_| !current.torn) {
+            end = record.end();
+            if matters(&record) {
+                self.tail.push_back(Step::Record { number: current.number, record, tail: is_last });
+            }
+        }
+        if is_last && end < current.len {
+            let file = self.kind.file(current.number);
+            self.notes.push_back(Note::TailCut { file, offset: end, bytes: current.len - end });
+        }
+    }
+}
+
+impl Current {
+    fn new(stamp: Stamp, len: u64, floor: Option<&u64>) -> Self {
+        Self {
+            number: stamp.number(),
+            len,
+            scanner: Scanner::new(stamp, len),
+            held: VecDeque::new(),
+            durable_through: floor.copied().unwrap_or(0),
+            last: (0, 0),
+            released: (0, 0),
+            footer: false,
+            end: None,
+            scanned: false,
+            torn: false,
+        }
+    }
+
+    fn take(&mut self, record: Record) {
+        let header = record.header;
+        assert!(header.position > self.last.0, "a scan goes forward");
+        self.last = (header.position, record.end());
+        self.durable_through = self.durable_through.max(header.durable_through);
+        if header.kind == Kind::Footer {
+            self.footer = true;
+            self.durable_through = self.durable_through.max(header.position);
+        }
+        self.held.push_back(Held::Record(record));
+    }
+
+    fn scan_ended(&mut self) {
+        self.scanned = true;
+        if let Some(end) = self.end {
+            self.durable_through = self.durable_through.max(end.position);
+        }
+    }
+
+    /// The first thing held that is known durable: a record that counts, or a gap that is damage.
+    fn release(&mut self, ending: &mut Ending, notes: &mut VecDeque<Note>, kind: FileKind) -> Option<Step> {
+        while let Some(front) = self.held.front() {
+            let first = match front {
+                Held::Record(record) => record.header.position,
+                Held::Gap(gap) => gap.first,
+            };
+            // A later boot's word on where the file ends comes first: what lies beyond was copied or cut by it.
+            let beyond = self.end.is_some_and(|end| first > end.position);
+            if beyond || first > self.durable_through {
+                return None;
+            }
+            // How much of a gap is damage is known once nothing can prove more of it durable.
+            let whole = match front {
+                Held::Record(_) => true,
+                Held::Gap(gap) => gap.last.is_some_and(|last| last <= self.durable_through),
+            };
+            if !whole && !self.scanned {
+                return None;
+            }
+            match self.held.pop_front().expect("just looked at") {
+                Held::Record(record) => {
+                    self.released = (first, record.end());
+                    if matters(&record) {
+                        return Some(Step::Record { number: self.number, record, tail: false });
+                    }
+                }
+                Held::Gap(gap) => {
+                    let last = gap.last.unwrap_or(self.durable_through).min(self.durable_through);
+                    self.torn = !whole;
+                    self.released = (last, gap.offset);
+                    if last >= gap.first {
+                        let file = kind.file(self.number);
+                        report(ending, notes, Damage { file, offset: gap.offset, first, last, kind: gap.kind });
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The file ends in order, but before its last durable record.
+    fn report_truncation(&mut self, ending: &mut Ending, notes: &mut VecDeque<Note>, kind: FileKind) {
+        let (position, offset) = self.released;
+        if self.held.is_empty() && position < self.durable_through {
+            let file = kind.file(self.number);
+            let damage =
+                Damage { file, offset, first: position + 1, last: self.durable_through, kind: DamageKind::Truncated };
+            self.released = (self.durable_through, offset);
+            report(ending, notes, damage);
+        }
+    }
+}
+
+/// Heads, footers and empty records have done their work once they are scanned.
+const fn matters(record: &Record) -> bool {
+    matches!(record.header.kind, Kind::Chunk | Kind::Entry)
+}
+
+fn report(ending: &mut Ending, notes: &mut VecDeque<Note>, damage: Damage) {
+    notes.push_back(Note::Damaged(damage));
+    if ending.damages.len() < DAMAGES_MAX {
+        ending.damages.push(damage);
+    } else {
+        ending.damages_omitted += 1;
+    }
+}
+
+fn read_head(stamp: &Stamp, bytes: &[u8]) -> Option<Head> {
+    match parse(stamp, 0, bytes) {
+        Parsed::Record(header) if header.kind == Kind::Head && header.position == 1 => {
+            Head::decode(&bytes[HEADER_LEN..header.covered_len()])
+        }
+        Parsed::Record(_) | Parsed::Need(_) | Parsed::Broken => None,
+    }
+}

@@ -1,0 +1,223 @@
+//! The ledger as its journal tells it at a start.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::command::Command;
+use super::entry::Entry;
+use super::log::Log;
+use super::state::State as Ledger;
+use crate::config::Config;
+use crate::disk::boot::BootRecord;
+use crate::disk::damage::{Damage, DamageKind};
+use crate::disk::fresh::Fresh;
+use crate::disk::record::FileKind;
+use crate::disk::recover::{Ending, Recovery as Files, Step as FileStep};
+use crate::disk::scan::Record;
+use crate::disk::{DiskError, DiskRequest, DiskResult, File};
+use crate::note::Note;
+
+/// What recovery wants, or has made.
+#[derive(Debug)]
+pub enum Step {
+    /// Perform this and call [`Recovery::done`].
+    Disk(DiskRequest),
+    /// Something to tell.
+    Note(Note),
+    /// The ledger is ready; see [`Recovery::into_recovered`].
+    Ready,
+}
+
+/// The ledger at a start.
+#[derive(Debug)]
+pub struct Recovered {
+    /// What names mean, as far as it could be read.
+    pub ledger: Ledger,
+    /// The log that goes on.
+    pub log: Log,
+    /// Entries applied.
+    pub entries: u64,
+    /// By volume, the largest position that an entry relies on (rule J6).
+    pub volumes: BTreeMap<u64, u64>,
+    /// Entries lost. If there are any, names can't be trusted.
+    pub damages: Vec<Damage>,
+}
+
+#[derive(Debug)]
+enum State {
+    Scanning(Box<Files>),
+    /// Publishing the fresh segment that has the tail's entries.
+    Publishing(Ending, Fresh),
+    Ready(Ending, Option<Fresh>),
+}
+
+/// Recovery of the journal. Pulled: ask for steps, feed results.
+#[derive(Debug)]
+pub struct Recovery {
+    config: Config,
+    boot: BootRecord,
+    state: Option<State>,
+    ledger: Ledger,
+    last_index: u64,
+    entries: u64,
+    volumes: BTreeMap<u64, u64>,
+    /// Entries of the tail, encoded, to be copied.
+    tail: Vec<Vec<u8>>,
+    damages: Vec<Damage>,
+    read_only: Option<DiskError>,
+    notes: Vec<Note>,
+}
+
+impl Recovery {
+    /// Recovery of `segments` (number and length, ascending). With `read_only` nothing is written, and the tail's
+    /// entries count where they are.
+    #[must_use]
+    pub fn new(config: &Config, boot: BootRecord, segments: Vec<(u64, u64)>, read_only: Option<DiskError>) -> Self {
+        let files = Files::new(boot.key, FileKind::Journal, segments, BTreeMap::new());
+        Self {
+            config: *config,
+            boot,
+            state: Some(State::Scanning(Box::new(files))),
+            ledger: Ledger::new(),
+            last_index: 0,
+            entries: 0,
+            volumes: BTreeMap::new(),
+            tail: Vec::new(),
+            damages: Vec::new(),
+            read_only,
+            notes: Vec::new(),
+        }
+    }
+
+    /// The next step.
+    pub fn advance(&mut self) -> Step {
+        loop {
+            if let Some(note) = self.notes.pop() {
+                return Step::Note(note);
+            }
+            let (state, step) = match self.state.take().expect("there is always a state") {
+                State::Scanning(files) => self.scan(files),
+                State::Publishing(ending, fresh) => self.publish(ending, fresh),
+                State::Ready(ending, fresh) => (State::Ready(ending, fresh), Some(Step::Ready)),
+            };
+            self.state = Some(state);
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// The result of the request that was asked for.
+    pub fn done(&mut self, result: &DiskResult) {
+        match self.state.as_mut().expect("there is always a state") {
+            State::Scanning(files) => files.done(result),
+            State::Publishing(_, fresh) => {
+                if let Err(error) = fresh.done(result) {
+                    self.give_up(error);
+                }
+            }
+            State::Ready(..) => panic!("a finished recovery asks for nothing"),
+        }
+    }
+
+    /// The ledger.
+    ///
+    /// # Panics
+    /// When [`Step::Ready`] did not come yet.
+    #[must_use]
+    pub fn into_recovered(self) -> Recovered {
+        let Some(State::Ready(ending, fresh)) = self.state else { panic!("the ledger is not ready") };
+        let writer = fresh.and_then(Fresh::into_writer);
+        let mut log = Log::new(&self.config, self.boot, self.last_index, ending.last, writer);
+        if let Some(error) = self.read_only {
+            log.stop(File::Journal(ending.last.number + 1), error);
+        }
+        let mut damages = ending.damages;
+        damages.extend(self.damages);
+        Recovered { ledger: self.ledger, log, entries: self.entries, volumes: self.volumes, damages }
+    }
+
+    fn scan(&mut self, mut files: Box<Files>) -> (State, Option<Step>) {
+        match files.advance() {
+            FileStep::Disk(request) => (State::Scanning(files), Some(Step::Disk(request))),
+            FileStep::Note(note) => (State::Scanning(files), Some(Step::Note(note))),
+            FileStep::Record { number, record, tail } => {
+                self.entry(number, &record, tail);
+                (State::Scanning(files), None)
+            }
+            FileStep::End => {
+                let ending = files.into_ending();
+                let is_complete = ending.closed || ending.last.number == 0;
+                if is_complete || self.read_only.is_some() {
+                    return (State::Ready(ending, None), None);
+                }
+                let mut fresh = Fresh::new(&self.boot, FileKind::Journal, ending.last);
+                for body in &self.tail {
+                    fresh.entry(body);
+                }
+                fresh.publish();
+                (State::Publishing(ending, fresh), None)
+            }
+        }
+    }
+
+    fn publish(&mut self, ending: Ending, mut fresh: Fresh) -> (State, Option<Step>) {
+        if let Some(request) = fresh.request() {
+            return (State::Publishing(ending, fresh), Some(Step::Disk(request)));
+        }
+        assert!(fresh.is_published(), "a fresh segment ends with its publication");
+        if !self.tail.is_empty() {
+            let from = File::Journal(ending.last.number);
+            self.notes.push(Note::TailCopied { from, to: fresh.file(), records: self.tail.len() as u64 });
+        }
+        (State::Ready(ending, Some(fresh)), None)
+    }
+
+    /// The fresh segment can't be made: the ledger only reads.
+    fn give_up(&mut self, error: DiskError) {
+        self.read_only = Some(error);
+        let Some(State::Publishing(ending, fresh)) = self.state.take() else { panic!("only a copy gives up") };
+        self.notes.push(Note::WritesStopped { file: fresh.file(), error });
+        self.state = Some(State::Ready(ending, None));
+    }
+
+    /// Applies an entry. One that was copied by an earlier boot comes twice and counts once.
+    fn entry(&mut self, number: u64, record: &Record, tail: bool) {
+        let entry = Entry::decode(&record.covered).ok();
+        let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
+        let Some((command, entry)) = decoded else {
+            return self.lose(number, record);
+        };
+        if entry.index <= self.last_index {
+            return;
+        }
+        if entry.index > self.last_index + 1 && self.damages.is_empty() {
+            self.lose(number, record);
+        }
+        self.last_index = entry.index;
+        self.entries += 1;
+        self.ledger.apply(entry.index, &command);
+        for (volume, position) in entry.volumes {
+            let floor = self.volumes.entry(volume).or_default();
+            *floor = position.max(*floor);
+        }
+        if tail {
+            self.tail.push(record.covered.to_vec());
+        }
+    }
+
+    /// A whole record that is no entry of this program, or one whose predecessor is nowhere.
+    fn lose(&mut self, number: u64, record: &Record) {
+        let position = record.header.position;
+        let damage = Damage {
+            file: File::Journal(number),
+            offset: record.offset,
+            first: position,
+            last: position,
+            kind: DamageKind::Broken,
+        };
+        self.notes.push(Note::Damaged(damage));
+        self.damages.push(damage);
+    }
+}

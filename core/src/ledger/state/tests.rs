@@ -1,0 +1,352 @@
+//! The state against a dumb model, and the mistakes that a store of names must not make.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::vec::Vec;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::ChunkId;
+use crate::keystore::manifest_codec::tests::{any_manifest, entries, inline, tree};
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn put_if(text: &str, expect: Expect, manifest: &Manifest) -> Command {
+    Command::Put { time: WallTime::from_nanos(1), name: name(text), expect, manifest: manifest.clone() }
+}
+
+fn put(text: &str, content: &[u8]) -> Command {
+    put_if(text, Expect::Any, &inline(content))
+}
+
+fn delete_if(text: &str, expect: Expect) -> Command {
+    Command::Delete { time: WallTime::from_nanos(1), name: name(text), expect }
+}
+
+fn delete(text: &str) -> Command {
+    delete_if(text, Expect::Any)
+}
+
+/// Applies the commands from index 1 on, checking after each.
+fn after(commands: &[Command]) -> State {
+    let mut state = State::new();
+    for (index, command) in (1..).zip(commands) {
+        state.apply(index, command);
+        state.check();
+    }
+    state
+}
+
+/// What a name means and how many names mean it.
+fn meaning(state: &State, text: &str) -> Option<(FileId, u64)> {
+    let (stat, manifest) = state.stat(&Target::Name(name(text)))?;
+    assert_eq!(stat.file, manifest.file);
+    Some((stat.file, stat.names))
+}
+
+fn file(content: &[u8]) -> FileId {
+    inline(content).file
+}
+
+#[test]
+fn two_names_may_share_one_content() {
+    let state = after(&[put("a", b"same"), put("b", b"same")]);
+    assert_eq!(meaning(&state, "a"), Some((file(b"same"), 2)));
+    assert_eq!(meaning(&state, "b"), Some((file(b"same"), 2)));
+    assert_eq!((state.name_count(), state.content_count()), (2, 1));
+}
+
+#[test]
+fn a_name_stored_again_means_the_newest() {
+    let state = after(&[put("a", b"old"), put("a", b"new")]);
+    assert_eq!(meaning(&state, "a"), Some((file(b"new"), 1)));
+    assert_eq!(state.name(&name("a")).unwrap().version, 2);
+    assert_eq!(state.content(&file(b"old")), None, "nothing means it any more");
+    assert_eq!((state.name_count(), state.content_count()), (1, 1));
+}
+
+#[test]
+fn deleting_one_name_never_touches_the_other() {
+    let state = after(&[put("a", b"same"), put("b", b"same"), delete("a")]);
+    assert_eq!(meaning(&state, "a"), None);
+    assert_eq!(meaning(&state, "b"), Some((file(b"same"), 1)));
+    let state = after(&[put("a", b"same"), put("b", b"same"), delete("b")]);
+    assert_eq!(meaning(&state, "a"), Some((file(b"same"), 1)));
+    let state = after(&[put("a", b"same"), put("b", b"same"), delete("b"), delete("a")]);
+    assert_eq!(state.content(&file(b"same")), None, "a content goes with its last name");
+}
+
+#[test]
+fn an_empty_file_can_be_deleted_and_stored_again() {
+    let mut state = after(&[put("empty", b"")]);
+    assert_eq!(meaning(&state, "empty"), Some((file(b""), 1)));
+    assert_eq!(state.apply(2, &delete("empty")), Outcome::Deleted);
+    assert_eq!((meaning(&state, "empty"), state.content(&file(b""))), (None, None));
+    assert_eq!(state.apply(3, &put_if("empty", Expect::Absent, &inline(b""))), Outcome::Stored { version: 3 });
+    assert_eq!(meaning(&state, "empty"), Some((file(b""), 1)));
+    state.check();
+}
+
+#[test]
+fn deleting_the_older_content_keeps_the_newer() {
+    let state = after(&[put("a", b"old"), put("b", b"old"), put("a", b"new"), delete("b")]);
+    assert_eq!(state.content(&file(b"old")), None);
+    assert_eq!(meaning(&state, "a"), Some((file(b"new"), 1)));
+    assert_eq!(state.names("", None).count(), 1);
+}
+
+#[test]
+fn storing_what_a_name_means_already_counts_it_once_and_takes_the_manifest() {
+    let content = FileId::from_bytes([7; HASH_LEN]);
+    let (few, many) = (entries(1, 100, 10), tree(2, 100, 1, 16));
+    let [few, many] = [few, many].map(|manifest| Manifest { file: content, ..manifest });
+    let mut state = after(&[put_if("a", Expect::Any, &few), put_if("a", Expect::Version(1), &many)]);
+    assert_eq!(state.content(&content), Some(&Content { manifest: many.clone(), names: 1 }));
+    assert_eq!(state.name(&name("a")).unwrap().version, 2, "it was stored again");
+    state.apply(3, &put_if("b", Expect::Any, &few));
+    assert_eq!(state.content(&content), Some(&Content { manifest: few.clone(), names: 2 }));
+    assert_eq!(state.apply(4, &put_if("b", Expect::Absent, &many)), Outcome::Conflict { current: Some(3) });
+    assert_eq!(state.content(&content).unwrap().manifest, few, "a conflict changes nothing");
+    state.check();
+}
+
+#[test]
+fn an_expectation_is_checked_before_anything_else() {
+    let conflict = |current| Outcome::Conflict { current };
+    let content = inline(b"x");
+    for (exists, command, outcome) in [
+        (false, put_if("a", Expect::Any, &content), Outcome::Stored { version: 2 }),
+        (false, put_if("a", Expect::Absent, &content), Outcome::Stored { version: 2 }),
+        (false, put_if("a", Expect::Version(1), &content), conflict(None)),
+        (true, put_if("a", Expect::Any, &content), Outcome::Stored { version: 2 }),
+        (true, put_if("a", Expect::Absent, &content), conflict(Some(1))),
+        (true, put_if("a", Expect::Version(1), &content), Outcome::Stored { version: 2 }),
+        (true, put_if("a", Expect::Version(2), &content), conflict(Some(1))),
+        (false, delete("a"), Outcome::NotFound),
+        (false, delete_if("a", Expect::Absent), Outcome::NotFound),
+        (false, delete_if("a", Expect::Version(1)), conflict(None)),
+        (true, delete("a"), Outcome::Deleted),
+        (true, delete_if("a", Expect::Absent), conflict(Some(1))),
+        (true, delete_if("a", Expect::Version(1)), Outcome::Deleted),
+        (true, delete_if("a", Expect::Version(0)), conflict(Some(1))),
+    ] {
+        let mut state = after(&[put(if exists { "a" } else { "other" }, b"first")]);
+        let before = state.root();
+        assert_eq!(state.apply(2, &command), outcome, "{command:?} where the name exists: {exists}");
+        let changed = matches!(outcome, Outcome::Stored { .. } | Outcome::Deleted);
+        assert_eq!(state.root() != before, changed, "{command:?}");
+        state.check();
+    }
+}
+
+#[test]
+fn ledger_time_never_goes_backwards() {
+    let at = |nanos, text: &str| {
+        let time = WallTime::from_nanos(nanos);
+        Command::Put { time, name: name(text), expect: Expect::Absent, manifest: inline(b"") }
+    };
+    let mut state = after(&[at(50, "a"), at(20, "b")]);
+    assert_eq!(state.time(), WallTime::from_nanos(50));
+    assert_eq!(state.name(&name("b")).unwrap().stored_at, WallTime::from_nanos(50), "in ledger time");
+    let root = state.root();
+    assert_eq!(state.apply(3, &at(70, "a")), Outcome::Conflict { current: Some(1) });
+    assert_eq!(state.time(), WallTime::from_nanos(70), "whatever a command comes to, its time counts");
+    assert_ne!(state.root(), root, "time is part of the state");
+}
+
+#[test]
+#[should_panic(expected = "command 1 comes after command 1")]
+fn a_command_applied_twice_is_a_bug() {
+    let mut state = after(&[put("a", b"")]);
+    state.apply(1, &put("b", b""));
+}
+
+#[test]
+fn stat_tells_chunks_only_where_there_are_any() {
+    let state = after(&[
+        put("empty", b""),
+        put("inline", b"abc"),
+        put_if("entries", Expect::Any, &entries(1, 31, 10)),
+        put_if("tree", Expect::Any, &tree(2, 1 << 40, 4 << 20, 1_024)),
+    ]);
+    for (text, size, block_bytes, chunks) in
+        [("empty", 0, 0, 0), ("inline", 3, 3, 0), ("entries", 31, 10, 4), ("tree", 1 << 40, 4 << 20, 1 << 18)]
+    {
+        let (stat, manifest) = state.stat(&Target::Name(name(text))).unwrap();
+        assert_eq!((stat.size, stat.block_bytes, stat.chunks), (size, block_bytes, chunks), "{text}");
+        assert_eq!(stat.name, Some(name(text)));
+        let by_content = state.stat(&Target::Content(manifest.file)).unwrap().0;
+        assert_eq!(by_content, FileStat { name: None, version: 0, stored_at: WallTime::default(), ..stat });
+    }
+    assert_eq!(state.stat(&Target::Name(name("none"))), None);
+    assert_eq!(state.stat(&Target::Content(file(b"none"))), None);
+}
+
+#[test]
+fn names_are_listed_by_prefix_and_resumed_after_any() {
+    let commands: Vec<_> = ["b", "a/2", "a", "a/1", "a/10", "\u{e9}"].iter().map(|text| put(text, b"")).collect();
+    let state = after(&commands);
+    let listed = |prefix: &str, last: Option<&str>| -> Vec<Name> {
+        let names: Vec<_> = state.names(prefix, last.map(name).as_ref()).collect();
+        assert!(names.iter().all(|(name, entry)| state.name(name) == Some(entry)));
+        names.into_iter().map(|(name, _)| name).collect()
+    };
+    let names = |texts: &[&str]| -> Vec<Name> { texts.iter().copied().map(name).collect() };
+    assert_eq!(listed("", None), names(&["a", "a/1", "a/10", "a/2", "b", "\u{e9}"]));
+    assert_eq!(listed("a/", None), names(&["a/1", "a/10", "a/2"]));
+    assert_eq!(listed("a/", Some("a/1")), names(&["a/10", "a/2"]));
+    assert_eq!(listed("a/", Some("a/2")), names(&[]));
+    assert_eq!(listed("", Some("a/3")), names(&["b", "\u{e9}"]));
+    assert_eq!(listed(&"z".repeat(2_000), None), names(&[]));
+}
+
+#[test]
+fn the_root_never_changes() {
+    let state = after(&[
+        put("a", b"abc"),
+        put_if("dir/b", Expect::Any, &Manifest { file: FileId::from_bytes([7; HASH_LEN]), ..sample_entries() }),
+        put("dir/c", b"abc"),
+    ]);
+    assert_eq!(
+        HEXLOWER.encode(&State::new().root()),
+        "402bf8b0fe31e4aafae9f2dfb2584bfe16f089df7b0dc345ef4312d66abf9afb"
+    );
+    assert_eq!(HEXLOWER.encode(&state.root()), "bdb5d2b372ff41d29f685e268a1b7900840d0caa7e2acc692bb3e5692ff39cef");
+}
+
+/// Two chunks with identifiers that are easy to write down elsewhere.
+fn sample_entries() -> Manifest {
+    use crate::keystore::manifest::Entry;
+    let entry = |byte, bytes| Entry { chunk: ChunkId::from_bytes([byte; HASH_LEN]), bytes };
+    let body = Body::Entries([entry(1, 16), entry(2, 4)].into());
+    Manifest { file: FileId::from_bytes([7; HASH_LEN]), size: 20, block_bytes: 16, body }
+}
+
+/// What the state should be, without any cleverness.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    names: BTreeMap<Name, NameEntry>,
+    manifests: BTreeMap<FileId, Manifest>,
+    time: WallTime,
+}
+
+impl Model {
+    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        self.time = self.time.max(command.time());
+        let current = self.names.get(command.name()).map(|entry| entry.version);
+        let (Command::Put { expect, .. } | Command::Delete { expect, .. }) = command;
+        match expect {
+            Expect::Absent if current.is_some() => return Outcome::Conflict { current },
+            Expect::Version(version) if current != Some(*version) => return Outcome::Conflict { current },
+            Expect::Any | Expect::Absent | Expect::Version(_) => {}
+        }
+        let outcome = match command {
+            Command::Put { name, manifest, .. } => {
+                let entry = NameEntry { version: index, stored_at: self.time, file: manifest.file };
+                self.names.insert(name.clone(), entry);
+                self.manifests.insert(manifest.file, manifest.clone());
+                Outcome::Stored { version: index }
+            }
+            Command::Delete { name, .. } => match self.names.remove(name) {
+                Some(_) => Outcome::Deleted,
+                None => Outcome::NotFound,
+            },
+        };
+        let names = &self.names;
+        self.manifests.retain(|file, _| names.values().any(|entry| entry.file == *file));
+        outcome
+    }
+
+    fn assert_is(&self, state: &State) {
+        state.check();
+        assert_eq!(state.time(), self.time);
+        assert_eq!(state.name_count(), self.names.len() as u64);
+        assert_eq!(state.content_count(), self.manifests.len() as u64);
+        let names: Vec<_> = state.names("", None).map(|(name, entry)| (name, *entry)).collect();
+        assert_eq!(names, self.names.clone().into_iter().collect::<Vec<_>>());
+        let contents: Vec<_> = state.contents(None).map(|(file, content)| (file, content.clone())).collect();
+        let count = |file| self.names.values().filter(|entry| entry.file == file).count() as u64;
+        let expected = |(file, manifest): (&FileId, &Manifest)| {
+            (*file, Content { manifest: manifest.clone(), names: count(*file) })
+        };
+        assert_eq!(contents, self.manifests.iter().map(expected).collect::<Vec<_>>());
+    }
+}
+
+fn any_expect() -> impl Strategy<Value = Expect> {
+    prop_oneof![6 => Just(Expect::Any), 2 => Just(Expect::Absent), 2 => (0..40_u64).prop_map(Expect::Version)]
+}
+
+/// Few names and few contents, so that they meet often; the same content sometimes under another manifest.
+fn any_command() -> impl Strategy<Value = Command> {
+    let manifest = prop_oneof![
+        (0..4_u8).prop_map(|byte| inline(&[byte][..usize::from(byte > 0)])),
+        (0..2_u8, 1..=16_u64, any::<bool>()).prop_map(|(salt, size, high)| Manifest {
+            file: FileId::from_bytes([salt; HASH_LEN]),
+            ..if high { tree(salt, size, 1, 2) } else { entries(salt, size, 1) }
+        }),
+    ];
+    let name = prop::sample::select(alloc::vec!["a", "ab", "b", "b/c", "b/d", "\u{1f980}"]).prop_map(name);
+    let time = (0..100_u64).prop_map(WallTime::from_nanos);
+    (name, time, any_expect(), prop::option::weighted(0.6, manifest)).prop_map(|(name, time, expect, manifest)| {
+        match manifest {
+            Some(manifest) => Command::Put { time, name, expect, manifest },
+            None => Command::Delete { time, name, expect },
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_state_is_what_the_commands_say(
+        commands in prop::collection::vec((any_command(), 1..3_u64, prop::bool::weighted(0.2)), 0..80),
+    ) {
+        let (mut state, mut model, mut index) = (State::new(), Model::default(), 0);
+        let mut frozen = Vec::new();
+        for (command, step, freeze) in commands {
+            index += step;
+            prop_assert_eq!(state.apply(index, &command), model.apply(index, &command));
+            state.check();
+            if freeze {
+                frozen.push((state.clone(), model.clone(), state.root()));
+            }
+        }
+        model.assert_is(&state);
+        for (state, model, root) in frozen {
+            model.assert_is(&state);
+            prop_assert_eq!(state.root(), root);
+        }
+    }
+
+    /// Two states that hold the same have the same root, whatever else they held before.
+    #[test]
+    fn equal_states_have_equal_roots(
+        first in prop::collection::vec(any_command(), 0..30),
+        manifests in prop::collection::vec(any_manifest(), 1..6),
+    ) {
+        let mut winding = State::new();
+        for (index, command) in (1..).zip(&first) {
+            winding.apply(index, command);
+        }
+        let kept: Vec<_> = winding.names("", None).map(|(name, _)| name).collect();
+        let mut index = first.len() as u64;
+        for name in kept {
+            index += 1;
+            winding.apply(index, &Command::Delete { time: WallTime::default(), name, expect: Expect::Any });
+            let _ = winding.root();
+        }
+        let mut straight = State::new();
+        for (number, manifest) in manifests.into_iter().enumerate() {
+            index += 1;
+            let (time, name) = (WallTime::from_nanos(100), name(&format!("file {number}")));
+            let command = Command::Put { time, name, expect: Expect::Absent, manifest };
+            prop_assert_eq!(winding.apply(index, &command), straight.apply(index, &command));
+        }
+        winding.check();
+        prop_assert_eq!(winding.root(), straight.root());
+    }
+}

@@ -1,0 +1,164 @@
+//! The order of a start: boot record, then journal, then volumes, one disk request at a time.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::event::{Effect, HaltReason};
+use super::ops::Ops;
+use crate::config::Config;
+use crate::disk::boot::{Boot, BootRecord, BootStep, Booted};
+use crate::disk::damage::Damage;
+use crate::disk::{DiskError, DiskRequest, DiskResult, File};
+use crate::id::OpId;
+use crate::keystore::recover::{Recovery as StoreRecovery, Step as StoreStep};
+use crate::keystore::store::Store;
+use crate::ledger::log::Log;
+use crate::ledger::recover::{Recovered, Recovery as LedgerRecovery, Step as LedgerStep};
+use crate::ledger::state::State as Ledger;
+use crate::note::Note;
+use crate::rng::Seed;
+
+/// What a start has made.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) record: BootRecord,
+    pub(super) ledger: Ledger,
+    pub(super) log: Log,
+    pub(super) store: Store,
+    /// Journal segments first.
+    pub(super) damages: Vec<Damage>,
+}
+
+/// How a start goes on.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// A disk request is outstanding.
+    Waiting,
+    Started(Box<Started>),
+    Halted(HaltReason),
+}
+
+#[derive(Debug)]
+enum Stage {
+    Record(Box<Boot>),
+    Journal { booted: Booted, recovery: Box<LedgerRecovery> },
+    Volumes { booted: Booted, recovered: Box<Recovered>, recovery: Box<StoreRecovery> },
+}
+
+/// A start.
+#[derive(Debug)]
+pub(super) struct Starting {
+    config: Config,
+    stage: Option<Stage>,
+    ops: Ops<()>,
+    issued: bool,
+}
+
+impl Starting {
+    pub(super) fn new(config: Config, seed: &Seed) -> Self {
+        let stage = Some(Stage::Record(Box::new(Boot::new(seed.split("boot", 0).rng()))));
+        Self { config, stage, ops: Ops::new(0), issued: false }
+    }
+
+    /// Whether nothing was done yet.
+    pub(super) const fn is_due(&self) -> bool {
+        !self.issued
+    }
+
+    pub(super) fn outstanding(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Takes the result of the outstanding request.
+    pub(super) fn done(&mut self, op: OpId, result: DiskResult) {
+        self.ops.take(op);
+        match self.stage.as_mut().expect("a start has a stage") {
+            Stage::Record(boot) => boot.done(result),
+            Stage::Journal { recovery, .. } => recovery.done(&result),
+            Stage::Volumes { recovery, .. } => recovery.done(result),
+        }
+    }
+
+    /// Goes on until a disk request is outstanding or the start is over.
+    pub(super) fn advance(&mut self, out: &mut Vec<Effect>) -> Progress {
+        self.issued = true;
+        loop {
+            let request = match self.stage.as_mut().expect("a start has a stage") {
+                Stage::Record(boot) => match boot.advance() {
+                    BootStep::Disk(request) => Some(request),
+                    BootStep::Note(note) => note_to(out, note),
+                    BootStep::Halt(reason) => return Progress::Halted(reason),
+                    BootStep::Booted(booted) => {
+                        self.read_journal(booted);
+                        None
+                    }
+                },
+                Stage::Journal { recovery, .. } => match recovery.advance() {
+                    LedgerStep::Disk(request) => Some(request),
+                    LedgerStep::Note(note) => note_to(out, note),
+                    LedgerStep::Ready => {
+                        self.read_volumes();
+                        None
+                    }
+                },
+                Stage::Volumes { recovery, .. } => match recovery.advance() {
+                    StoreStep::Disk(request) => Some(request),
+                    StoreStep::Note(note) => note_to(out, note),
+                    StoreStep::Ready => return Progress::Started(self.finish(out)),
+                },
+            };
+            if let Some(request) = request {
+                let op = self.ops.issue(());
+                out.push(Effect::Disk { op, request });
+                return Progress::Waiting;
+            }
+        }
+    }
+
+    fn read_journal(&mut self, booted: Booted) {
+        let segments = numbered(&booted, |file| match file {
+            File::Journal(segment) => Some(segment),
+            File::Volume(_) | File::Slot(_) | File::Stage(_) => None,
+        });
+        let recovery = Box::new(LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only));
+        self.stage = Some(Stage::Journal { booted, recovery });
+    }
+
+    fn read_volumes(&mut self) {
+        let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal comes first") };
+        let volumes = numbered(&booted, |file| match file {
+            File::Volume(volume) => Some(volume),
+            File::Journal(_) | File::Slot(_) | File::Stage(_) => None,
+        });
+        let recovered = Box::new(recovery.into_recovered());
+        let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
+        let floors = recovered.volumes.clone();
+        let recovery = Box::new(StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only));
+        self.stage = Some(Stage::Volumes { booted, recovered, recovery });
+    }
+
+    fn finish(&mut self, out: &mut Vec<Effect>) -> Box<Started> {
+        let Some(Stage::Volumes { booted, recovered, recovery }) = self.stage.take() else {
+            panic!("the volumes come last")
+        };
+        let Recovered { ledger, log, entries, damages, .. } = *recovered;
+        let (store, lost) = recovery.into_store();
+        let record = booted.record;
+        out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
+        let damages = damages.into_iter().chain(lost).collect();
+        Box::new(Started { record, ledger, log, store, damages })
+    }
+}
+
+/// A note wants nothing from the disk.
+fn note_to(out: &mut Vec<Effect>, note: Note) -> Option<DiskRequest> {
+    out.push(Effect::Note(note));
+    None
+}
+
+fn numbered(booted: &Booted, number: impl Fn(File) -> Option<u64>) -> Vec<(u64, u64)> {
+    let mut files: Vec<(u64, u64)> =
+        booted.files.iter().filter_map(|(file, len)| Some((number(*file)?, *len))).collect();
+    files.sort_unstable();
+    files
+}

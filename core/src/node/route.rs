@@ -1,0 +1,257 @@
+//! Where effects of one machine become events of another, or effects of the node. The only place that knows two
+//! machines at once: total matches, no decisions.
+
+use alloc::vec::Vec;
+
+use super::event::Effect;
+use super::request::{Reply, RequestError};
+use super::serve::{Owner, Proposer, Serving, Task, Work};
+use crate::disk::DiskError;
+use crate::id::{OpId, RequestId};
+use crate::keystore::store::{self, Ticket};
+use crate::ledger::command::{Command, Outcome};
+use crate::ledger::file::Target;
+use crate::ledger::log::{self, LogError};
+use crate::machine::Machine as _;
+use crate::task::{get, put, verify};
+use crate::time::Now;
+
+impl Serving {
+    /// Does all work that is waiting, and all that comes of it.
+    pub(super) fn run(&mut self, now: Now, out: &mut Vec<Effect>) {
+        loop {
+            while let Some(work) = self.work.pop_front() {
+                self.work_on(now, work, out);
+            }
+            match self.credit.grant() {
+                Some((id, bytes)) => self.work.push_back(Work::Put(id, put::Event::Granted { bytes })),
+                None => return,
+            }
+        }
+    }
+
+    /// Ends the turn of every machine, until no machine has anything more for another.
+    pub(super) fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        loop {
+            self.close_when_idle(out);
+            self.run(now, out);
+            let mut stored = Vec::new();
+            self.store.flush(now, &mut stored);
+            self.route_store(stored, out);
+            let mut logged = Vec::new();
+            self.log.flush(now, &mut logged);
+            self.route_log(logged, out);
+            if self.work.is_empty() {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn disk_done(&mut self, op: OpId, result: crate::disk::DiskResult) {
+        self.work.push_back(match self.ops.take(op) {
+            Owner::Store(token) => Work::Store(store::Event::DiskDone { token, result }),
+            Owner::Log(op) => Work::Log(log::Event::DiskDone { op, result }),
+        });
+    }
+
+    fn work_on(&mut self, now: Now, work: Work, out: &mut Vec<Effect>) {
+        match work {
+            Work::Store(event) => {
+                let mut effects = Vec::new();
+                self.store.step(now, event, &mut effects);
+                self.route_store(effects, out);
+            }
+            Work::Log(event) => {
+                let mut effects = Vec::new();
+                self.log.step(now, event, &mut effects);
+                self.route_log(effects, out);
+            }
+            Work::Put(id, event) => self.step_put(now, id, event, out),
+            Work::Get(id, event) => self.step_get(now, id, event, out),
+            Work::Verify(id, event) => self.step_verify(now, id, event, out),
+        }
+    }
+
+    fn route_store(&mut self, effects: Vec<store::Effect>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                store::Effect::Disk { token, request } => {
+                    let op = self.ops.issue(Owner::Store(token));
+                    out.push(Effect::Disk { op, request });
+                }
+                store::Effect::Written { ticket } => {
+                    let Ticket { owner, number } = ticket;
+                    self.work.push_back(Work::Put(RequestId(owner), put::Event::Written { ticket: number }));
+                }
+                store::Effect::Stored { ticket, result } => {
+                    let Ticket { owner, number } = ticket;
+                    self.work.push_back(Work::Put(RequestId(owner), put::Event::Stored { ticket: number, result }));
+                }
+                store::Effect::Loaded { ticket, result } => {
+                    let Ticket { owner, number: ticket } = ticket;
+                    let id = RequestId(owner);
+                    match self.tasks.get(&id) {
+                        Some(Task::Get(_)) => self.work.push_back(Work::Get(id, get::Event::Loaded { ticket, result })),
+                        Some(Task::Verify(_)) => {
+                            self.work.push_back(Work::Verify(id, verify::Event::Loaded { ticket, result }));
+                        }
+                        // The conversation was ended by a close; nobody waits any more.
+                        Some(Task::Put(_)) | None => {}
+                    }
+                }
+                store::Effect::Closed => {
+                    if let Some(closing) = &mut self.closing {
+                        closing.store_closed = true;
+                    }
+                    self.reply_closed(out);
+                }
+                store::Effect::Note(note) => out.push(Effect::Note(note)),
+            }
+        }
+    }
+
+    fn route_log(&mut self, effects: Vec<log::Effect>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                log::Effect::Disk { op, request } => {
+                    let op = self.ops.issue(Owner::Log(op));
+                    out.push(Effect::Disk { op, request });
+                }
+                log::Effect::Committed { ticket, index, command } => {
+                    let outcome = self.ledger.apply(index, &command);
+                    self.decided(ticket, Ok((outcome, command)), out);
+                }
+                log::Effect::Refused { ticket, error } => self.decided(ticket, Err(refusal(error)), out),
+                log::Effect::Closed => {
+                    if let Some(closing) = &mut self.closing {
+                        closing.log_closed = true;
+                    }
+                    self.reply_closed(out);
+                }
+                log::Effect::Note(note) => out.push(Effect::Note(note)),
+            }
+        }
+    }
+
+    /// The ledger has decided on a proposal.
+    fn decided(&mut self, ticket: u64, decision: Result<(Outcome, Command), RequestError>, out: &mut Vec<Effect>) {
+        let proposer = self.proposals.remove(&ticket).expect("every decision has a proposer");
+        let decision = decision.and_then(|(outcome, command)| match outcome {
+            Outcome::Stored { .. } | Outcome::Deleted => Ok(command),
+            Outcome::Conflict { current } => Err(RequestError::Conflict { current }),
+            Outcome::NotFound => Err(RequestError::NotFound),
+        });
+        match proposer {
+            Proposer::Put(id) => {
+                let result = decision.map(|command| {
+                    let target = Target::Name(command.name().clone());
+                    self.ledger.stat(&target).expect("a name that was just stored has a meaning").0
+                });
+                self.work.push_back(Work::Put(id, put::Event::Committed { result }));
+            }
+            Proposer::Delete(id) => {
+                out.push(Effect::Reply { id, reply: decision.map(|_| Reply::Deleted), last: true });
+            }
+        }
+    }
+
+    fn step_put(&mut self, now: Now, id: RequestId, event: put::Event, out: &mut Vec<Effect>) {
+        let Some(Task::Put(put)) = self.tasks.get_mut(&id) else { return };
+        let mut effects = Vec::new();
+        put.step(now, event, &mut effects);
+        put.flush(now, &mut effects);
+        match put.deadline() {
+            Some(at) => self.deadlines.set(id, at),
+            None => _ = self.deadlines.clear(&id),
+        }
+        for effect in effects {
+            match effect {
+                put::Effect::Ask { bytes } => self.credit.ask(id, bytes),
+                put::Effect::Release { bytes } => self.credit.release(bytes),
+                put::Effect::Store { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Put { ticket, chunk }));
+                }
+                put::Effect::Propose(proposal) => {
+                    let put::Proposal { name, expect, manifest, volumes } = *proposal;
+                    let command = Command::Put { time: now.wall, name, expect, manifest };
+                    self.propose(Proposer::Put(id), volumes, command);
+                }
+                put::Effect::Reply { reply, last } => {
+                    out.push(Effect::Reply { id, reply, last });
+                    if last {
+                        self.end(id);
+                        self.credit.forget(id);
+                    }
+                }
+                put::Effect::Note(note) => out.push(Effect::Note(note)),
+            }
+        }
+    }
+
+    fn step_get(&mut self, now: Now, id: RequestId, event: get::Event, out: &mut Vec<Effect>) {
+        let Some(Task::Get(get)) = self.tasks.get_mut(&id) else { return };
+        let mut effects = Vec::new();
+        get.step(now, event, &mut effects);
+        get.flush(now, &mut effects);
+        for effect in effects {
+            match effect {
+                get::Effect::Load { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Get { ticket, chunk }));
+                }
+                get::Effect::Reply { reply, last } => {
+                    out.push(Effect::Reply { id, reply, last });
+                    if last {
+                        self.end(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn step_verify(&mut self, now: Now, id: RequestId, event: verify::Event, out: &mut Vec<Effect>) {
+        let Some(Task::Verify(verify)) = self.tasks.get_mut(&id) else { return };
+        let mut effects = Vec::new();
+        verify.step(now, event, &mut effects);
+        verify.flush(now, &mut effects);
+        for effect in effects {
+            match effect {
+                verify::Effect::Load { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Get { ticket, chunk }));
+                }
+                verify::Effect::Reply { reply, last } => {
+                    out.push(Effect::Reply { id, reply, last });
+                    if last {
+                        self.end(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, id: RequestId) {
+        self.tasks.remove(&id);
+        self.deadlines.clear(&id);
+    }
+
+    fn reply_closed(&mut self, out: &mut Vec<Effect>) {
+        let Some(closing) = &mut self.closing else { return };
+        if let (true, true, Some(id)) = (closing.store_closed, closing.log_closed, closing.asked_by) {
+            closing.asked_by = None;
+            out.push(Effect::Reply { id, reply: Ok(Reply::Closed), last: true });
+        }
+    }
+}
+
+/// What a client is told of a command that was not committed.
+fn refusal(error: LogError) -> RequestError {
+    match error {
+        LogError::Stopped { error: DiskError::Full, .. } => RequestError::DiskFull,
+        LogError::Stopped { file, error } => RequestError::WriteFailed { file, error },
+        LogError::Unknown(error) => RequestError::OutcomeUnknown(error),
+        LogError::Busy => RequestError::Busy,
+        LogError::Closing => RequestError::Closing,
+    }
+}
