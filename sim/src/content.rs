@@ -1,6 +1,7 @@
 //! The contents that clients store: made from a number, so that the expected bytes are cheap to know.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +20,6 @@ pub(crate) struct Cut {
 }
 
 /// One content.
-#[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) bytes: Bytes,
     pub(crate) file: FileId,
@@ -27,6 +27,12 @@ pub(crate) struct Content {
     known: Cut,
     /// Cut as a pipe.
     piped: Cut,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {} bytes", self.file, self.bytes.len())
+    }
 }
 
 impl Content {

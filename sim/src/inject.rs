@@ -187,9 +187,8 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
         if *reply != Ok(Reply::Closed) {
             return;
         }
-        let pending = self.host(host).disk.pending().count();
-        if pending > 0 {
-            let text = format!("the node says it is closed, but {pending} disk requests are pending");
+        if self.host(host).disk.is_write_pending() {
+            let text = "the node says that it is closed, but writes are pending".into();
             self.findings.correctness("W1", at, text);
         }
         self.kill(host, down_ns, observer);

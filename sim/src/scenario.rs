@@ -97,15 +97,12 @@ fn heal<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, worklo
     host.disk.heal();
     host.lurking = None;
     host.paused_until = 0;
-    if workload.writes_stopped || workload.halted {
+    // A node that met a write error writes nothing until its next start.
+    if workload.writes_stopped || workload.halted || host.disk.is_refusing(false) {
         workload.halted = false;
         world.restart(HOST, None, workload);
     }
     settle(world, workload, "the store does not serve again");
-    if workload.writes_stopped && is_sound(world, workload) {
-        world.restart(HOST, None, workload);
-        settle(world, workload, "the store does not serve again");
-    }
 }
 
 /// Works off a script with the first client.

@@ -62,6 +62,7 @@ impl Damages {
             }
             ChunkFault::Mismatch(place) => self.is_harmed(place, disk, since),
             ChunkFault::Unreadable(place, error) => *error == READ_ERROR && self.is_harmed(place, disk, since),
+            ChunkFault::Malformed => false,
         };
         if !excused {
             let text = format!("chunk {chunk} of file {file} is reported as bad, but nothing harmed it: {fault:?}");
@@ -99,7 +100,7 @@ pub(crate) fn note(note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
         Note::Damaged(damage) => is_file_harmed(damage.file, disk),
         Note::BootRecordDamaged(file) => is_file_harmed(*file, disk),
         Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume),
-        Note::WritesStopped { file, error } => disk.refused(*file) == Some(*error),
+        Note::WritesStopped { file, error } => disk.has_refused(*file, *error),
         _ => true,
     };
     if !excused {
@@ -129,7 +130,7 @@ pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
             Some(matches!(damage.file, File::Journal(_)) && is_file_harmed(damage.file, disk))
         }
         RequestError::DiskFull => Some(disk.is_refusing(true)),
-        RequestError::WriteFailed { file, error } => Some(disk.refused(*file) == Some(*error)),
+        RequestError::WriteFailed { file, error } => Some(disk.has_refused(*file, *error)),
         RequestError::OutcomeUnknown(error) => Some(*error != DiskError::NotFound && disk.is_refusing(false)),
         RequestError::Misuse(_) => Some(false),
         RequestError::Busy | RequestError::Starting | RequestError::Closing => Some(true),

@@ -264,10 +264,12 @@ impl Disk {
         lost || self.directory.iter().any(|(file, _)| harmed(file))
     }
 
-    /// The write error that was injected into this file since the last start.
+    /// Whether this write error was injected into this file since the last start, or into a staged one that was to
+    /// become it.
     #[must_use]
-    pub fn refused(&self, file: File) -> Option<DiskError> {
-        self.refused.get(&file).copied()
+    pub fn has_refused(&self, file: File, error: DiskError) -> bool {
+        let staged = |other: &File| matches!(other, File::Stage(_));
+        self.refused.iter().any(|(other, found)| *found == error && (*other == file || staged(other)))
     }
 
     /// Whether any write error was injected since the last start; only full disks when `full`.

@@ -43,7 +43,8 @@ pub(super) struct Medium {
     unreadable: BTreeSet<usize>,
     /// What was injected.
     harms: Vec<Harm>,
-    /// Whether a failed append may have left part of its bytes, so that the file's end is not what its writer thinks.
+    /// Whether a failed append may have left part of its bytes, so that the file's end is not what its writer thinks:
+    /// appends that were issued after it land where they were meant to.
     pub(super) ragged: bool,
 }
 
@@ -69,9 +70,10 @@ impl Medium {
         &self.harms
     }
 
-    /// Writes at `offset`, at most the file's end. Beyond the old end the file grows.
+    /// Writes at `offset`. Beyond the old end the file grows; past it, which only happens to a ragged file, zeros fill
+    /// the hole.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
-        assert!(offset <= self.current.len(), "files have no holes but those of crashes");
+        assert!(offset <= self.current.len() || self.ragged, "only what follows a failed append leaves a hole");
         if bytes.is_empty() {
             return;
         }

@@ -266,7 +266,7 @@ impl Disk {
         if exists {
             let medium = self.medium(file)?;
             let end = medium.current().len();
-            if at > end || (at < end && !medium.ragged) {
+            if at != end && !medium.ragged {
                 self.misuse.push(format!("append to {file} at byte {offset}, which ends at byte {end}"));
                 return Err(DiskError::Io(NOT_AT_END));
             }
@@ -284,10 +284,9 @@ impl Disk {
             self.lost.remove(&file);
             self.covered.remove(&file);
         }
-        if error.is_none() || kept > 0 {
-            let medium = self.medium(file)?;
+        if let Ok(medium) = self.medium(file) {
             medium.write(at, &bytes[..kept]);
-            medium.ragged = error.is_some();
+            medium.ragged |= error.is_some();
             self.last_append.insert(file, at);
         }
         match error {

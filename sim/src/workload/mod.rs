@@ -44,6 +44,8 @@ struct Client {
 
 struct Open {
     id: u64,
+    /// Requests that were sent.
+    sent: u64,
     operation: Operation,
     conversation: Box<dyn Conversation>,
 }
@@ -66,7 +68,7 @@ pub(crate) struct Workload {
     pub(crate) script: VecDeque<Operation>,
     pub(crate) scripted: Vec<Scripted>,
     next_id: u64,
-    /// Conversations that are over, and until when a request of theirs may have been under way.
+    /// Conversations that are over, and how many of their requests may have crossed the last answer.
     over: BTreeMap<u64, u64>,
     /// Which client a conversation belongs to.
     open: BTreeMap<u64, usize>,
@@ -204,6 +206,7 @@ impl Workload {
         };
         does(&mut *open.conversation, &mut desk);
         let (out, outcome) = (desk.out, desk.outcome);
+        open.sent += out.len() as u64;
         for (request, hesitation_ns) in out {
             let network = there.rng.between(2_000, 60_000);
             there.arrives_at = there.arrives_at.max(view.at + network) + hesitation_ns;
@@ -218,7 +221,7 @@ impl Workload {
 
     fn end(&mut self, client: usize, open: Open, outcome: Outcome, acts: &mut Vec<Act>) {
         self.open.remove(&open.id);
-        self.over.insert(open.id, self.clients[client].arrives_at);
+        self.over.insert(open.id, open.sent.saturating_sub(1));
         if outcome == Outcome::Done {
             self.acknowledged += 1;
             self.acknowledged_writes += u64::from(open.operation.is_write());
@@ -284,9 +287,10 @@ impl Observer for Workload {
     ) {
         let RequestId(id) = id;
         let Some(client) = self.open.get(&id).copied() else {
-            // What was under way when the last answer was given may be answered once more.
-            if self.over.get(&id).is_none_or(|crossing| *crossing < view.at) {
-                conservation::after_last(id, view.at, &format!("{reply:?}"), &mut self.oracle.findings);
+            // What was under way when the last answer was given may be refused by itself.
+            match self.over.get_mut(&id) {
+                Some(crossing) if *crossing > 0 && reply.is_err() => *crossing -= 1,
+                _ => conservation::after_last(id, view.at, &format!("{reply:?}"), &mut self.oracle.findings),
             }
             return;
         };
@@ -316,7 +320,7 @@ impl Observer for Workload {
         let id = self.next_id;
         self.next_id += 1;
         self.open.insert(id, client);
-        let open = Open { id, conversation: operation.conversation(), operation };
+        let open = Open { id, sent: 0, conversation: operation.conversation(), operation };
         self.converse(client, open, view, acts, |conversation, desk| conversation.open(desk));
     }
 }

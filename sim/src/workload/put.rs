@@ -10,7 +10,7 @@ use dps_core::node::{Reply, Request, RequestError, StoredFile};
 use super::desk::{Conversation, Desk, Outcome};
 use crate::check::{conservation, crash, durable};
 use crate::content::Content;
-use crate::model::WriteId;
+use crate::model::{Mark, WriteId};
 
 /// What to store and how.
 #[derive(Clone, Debug)]
@@ -37,6 +37,7 @@ pub(crate) struct Put {
     write: Option<WriteId>,
     version_known: Option<u64>,
     version_floor: u64,
+    since: Mark,
     opened_at: u64,
     stamp: u64,
 }
@@ -52,6 +53,7 @@ impl Put {
             write: None,
             version_known: None,
             version_floor: 0,
+            since: 0,
             opened_at: 0,
             stamp: 0,
         }
@@ -109,8 +111,7 @@ impl Put {
         self.check_condition(desk);
         desk.oracle.version_max = desk.oracle.version_max.max(version);
         desk.oracle.model.acknowledge(name, write, Some(version));
-        let since = desk.mark();
-        desk.check_stat(&stored.stat, since);
+        desk.check_stat(&stored.stat, self.since);
         let chunks: Vec<ChunkId> =
             content.cut(self.plan.piped).chunks.iter().map(dps_core::id::VerifiedChunk::id).collect();
         desk.oracle.damages.stored(content.file, &chunks, self.opened_at, self.stamp);
@@ -132,6 +133,7 @@ impl Put {
 
 impl Conversation for Put {
     fn open(&mut self, desk: &mut Desk<'_>) {
+        self.since = desk.mark();
         self.opened_at = desk.view.at;
         self.stamp = desk.stamp();
         let size = (!self.plan.piped).then_some(self.plan.content.bytes.len() as u64);
