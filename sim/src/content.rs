@@ -106,18 +106,31 @@ impl Library {
         (!self.made.is_empty()).then(|| Arc::clone(pick(rng, &self.made)))
     }
 
+    /// A content that shares no chunk with any other, and so can't suffer from what was damaged before.
+    pub(crate) fn draw_fresh(&mut self, rng: &mut Rng) -> Arc<Content> {
+        // Whole blocks: even the last chunk is too long to equal another by chance.
+        let size = rng.between(1, 3) * u64::from(self.geometry.block_bytes_max());
+        self.add(Vec::new(), size)
+    }
+
     fn make(&mut self, rng: &mut Rng, size: u64) -> Arc<Content> {
-        let size = usize::try_from(size).expect("contents are small");
-        let number = self.made.len() as u64;
-        let mut stream = self.seed.split("content", number).rng();
-        let mut bytes = Vec::with_capacity(size + 8);
-        if rng.chance(1, 5) && let Some(other) = self.draw_old(rng) {
+        let len = usize::try_from(size).expect("contents are small");
+        let mut begin = Vec::new();
+        if rng.chance(1, 5)
+            && let Some(other) = self.draw_old(rng)
+        {
             // Begins like another file: its chunks are shared.
-            bytes.extend_from_slice(&other.bytes[..other.bytes.len().min(size)]);
+            begin.extend_from_slice(&other.bytes[..other.bytes.len().min(len)]);
         } else if rng.chance(1, 10) {
             // Equal chunks within one file.
-            bytes.resize(size, u8::try_from(rng.below(256)).expect("a byte"));
+            begin.resize(len, u8::try_from(rng.below(256)).expect("a byte"));
         }
+        self.add(begin, size)
+    }
+
+    fn add(&mut self, mut bytes: Vec<u8>, size: u64) -> Arc<Content> {
+        let size = usize::try_from(size).expect("contents are small");
+        let mut stream = self.seed.split("content", self.made.len() as u64).rng();
         while bytes.len() < size {
             bytes.extend_from_slice(&stream.next_u64().to_le_bytes());
         }

@@ -187,7 +187,8 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
         if *reply != Ok(Reply::Closed) {
             return;
         }
-        if self.host(host).disk.is_write_pending() {
+        let disk = &self.host(host).disk;
+        if disk.is_write_pending() && !disk.is_refusing(false) {
             let text = "the node says that it is closed, but writes are pending".into();
             self.findings.correctness("W1", at, text);
         }

@@ -129,11 +129,7 @@ fn prove_liveness<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
     let mut script = Vec::new();
     for turn in 0..10 {
         let name = names[turn % names.len()].clone();
-        let mut content = workload.draw_content();
-        while content.bytes.len() > 1_024 {
-            content = workload.draw_content();
-        }
-        script.push(Operation::store(name.clone(), content));
+        script.push(Operation::store(name.clone(), workload.fresh_content()));
         script.push(Operation::load(name));
     }
     if play(world, workload, script) {

@@ -16,6 +16,15 @@ use crate::disk::{Disk, FileClass, READ_ERROR};
 /// Bytes around a chunk's body that belong to its record, generously.
 const RECORD_OVERHEAD: usize = 256;
 
+/// A chunk that was bad and that a put stored anew.
+#[derive(Clone, Copy, Debug)]
+struct Healed {
+    /// When the put was acknowledged.
+    at: u64,
+    /// The disk's count of injections when the put began.
+    stamp: u64,
+}
+
 /// What is known of damaged chunks.
 #[derive(Debug)]
 pub(crate) struct Damages {
@@ -24,7 +33,7 @@ pub(crate) struct Damages {
     /// Chunks that were reported as bad, with their file and the time.
     reported: BTreeMap<ChunkId, (FileId, u64)>,
     /// Chunks that a put stored anew: only later injections excuse another report.
-    healed: BTreeMap<ChunkId, u64>,
+    healed: BTreeMap<ChunkId, Healed>,
 }
 
 impl Damages {
@@ -33,28 +42,29 @@ impl Damages {
         Self { chunk_bytes_max, reported: BTreeMap::new(), healed: BTreeMap::new() }
     }
 
-    /// A put of a file was acknowledged that began at `opened`, when the disk's count of injections was `stamp`.
-    pub(crate) fn stored(&mut self, file: FileId, chunks: &[ChunkId], opened: u64, stamp: u64) {
+    /// A put of a file is acknowledged at `now`. It began at `opened`, when the disk's count of injections was `stamp`.
+    pub(crate) fn stored(&mut self, file: FileId, chunks: &[ChunkId], opened: u64, stamp: u64, now: u64) {
         let healed = |chunk: &ChunkId, of: FileId, at: u64| at < opened && (of == file || chunks.contains(chunk));
         let found: Vec<ChunkId> =
             self.reported.iter().filter(|(chunk, (of, at))| healed(chunk, *of, *at)).map(|(chunk, _)| *chunk).collect();
         for chunk in found {
             self.reported.remove(&chunk);
-            self.healed.insert(chunk, stamp);
+            self.healed.insert(chunk, Healed { at: now, stamp });
         }
     }
 
-    /// A chunk is reported as bad.
+    /// A chunk is reported as bad at `at` in a conversation that was opened at `opened`.
     pub(crate) fn chunk(
         &mut self,
         file: FileId,
         chunk: ChunkId,
         fault: &ChunkFault,
         disk: &Disk,
-        at: u64,
+        (opened, at): (u64, u64),
         findings: &mut Findings,
     ) {
-        let since = self.healed.get(&chunk).copied().unwrap_or(0);
+        let healed = self.healed.get(&chunk).filter(|healed| healed.at < opened);
+        let since = healed.map_or(0, |healed| healed.stamp);
         let excused = match fault {
             ChunkFault::Missing { lost_volumes } => {
                 let harmed = |volume: &u64| disk.is_harmed(File::Volume(*volume), &(0..usize::MAX), since);
@@ -78,15 +88,29 @@ impl Damages {
     }
 
     /// A finding of a verification.
-    pub(crate) fn finding(&mut self, finding: &Finding, disk: &Disk, at: u64, findings: &mut Findings) {
+    pub(crate) fn finding(
+        &mut self,
+        finding: &Finding,
+        disk: &Disk,
+        (opened, at): (u64, u64),
+        findings: &mut Findings,
+    ) {
         match finding {
-            Finding::Chunk { file, chunk, fault, .. } => self.chunk(*file, *chunk, fault, disk, at, findings),
+            Finding::Chunk { file, chunk, fault, .. } => self.chunk(*file, *chunk, fault, disk, (opened, at), findings),
             Finding::Damage(damage) => {
-                if !is_file_harmed(damage.file, disk) {
+                if !is_damage_excused(damage.file, disk) {
                     findings.correctness("D1", at, format!("a verification finds damage that nothing did: {damage}"));
                 }
             }
         }
+    }
+}
+
+/// Records of a journal segment don't count either when those before them are lost.
+fn is_damage_excused(file: File, disk: &Disk) -> bool {
+    match file {
+        File::Journal(number) => disk.is_journal_harmed(number),
+        File::Slot(_) | File::Volume(_) | File::Stage(_) => is_file_harmed(file, disk),
     }
 }
 
@@ -97,7 +121,7 @@ fn is_file_harmed(file: File, disk: &Disk) -> bool {
 /// A note that reports damage or a failed write.
 pub(crate) fn note(note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
     let excused = match note {
-        Note::Damaged(damage) => is_file_harmed(damage.file, disk),
+        Note::Damaged(damage) => is_damage_excused(damage.file, disk),
         Note::BootRecordDamaged(file) => is_file_harmed(*file, disk),
         Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume),
         Note::WritesStopped { file, error } => disk.has_refused(*file, *error),
@@ -127,7 +151,7 @@ pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Fin
 pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
     match error {
         RequestError::LedgerDamaged(damage) => {
-            Some(matches!(damage.file, File::Journal(_)) && is_file_harmed(damage.file, disk))
+            Some(matches!(damage.file, File::Journal(_)) && is_damage_excused(damage.file, disk))
         }
         RequestError::DiskFull => Some(disk.is_refusing(true)),
         RequestError::WriteFailed { file, error } => Some(disk.has_refused(*file, *error)),
@@ -160,11 +184,11 @@ mod tests {
         disk
     }
 
-    fn reports(damages: &mut Damages, disk: &Disk) -> bool {
+    fn reports(damages: &mut Damages, disk: &Disk, opened: u64) -> bool {
         let mut findings = Findings::default();
         let place = Place { volume: 1, offset: 0, position: 1 };
         let (file, chunk) = (FileId::from_bytes([1; 32]), ChunkId::of(b"x"));
-        damages.chunk(file, chunk, &ChunkFault::Mismatch(place), disk, 1, &mut findings);
+        damages.chunk(file, chunk, &ChunkFault::Mismatch(place), disk, (opened, opened + 1), &mut findings);
         !findings.is_empty()
     }
 
@@ -172,13 +196,14 @@ mod tests {
     fn a_bad_chunk_needs_an_injection_and_after_healing_a_new_one() {
         let mut disk = disk();
         let mut damages = Damages::new(2_000);
-        assert!(reports(&mut damages, &disk), "nothing was injected");
+        assert!(reports(&mut damages, &disk, 0), "nothing was injected");
         assert!(disk.rot(FileClass::Volume));
-        assert!(!reports(&mut damages, &disk));
-        damages.stored(FileId::from_bytes([1; 32]), &[], 2, disk.stamp());
-        assert!(reports(&mut damages, &disk), "the put has healed it");
+        assert!(!reports(&mut damages, &disk, 1));
+        damages.stored(FileId::from_bytes([1; 32]), &[], 3, disk.stamp(), 5);
+        assert!(!reports(&mut damages, &disk, 4), "it may have been read before the put was done");
+        assert!(reports(&mut damages, &disk, 6), "the put has healed it");
         assert!(disk.rot(FileClass::Volume));
-        assert!(!reports(&mut damages, &disk));
+        assert!(!reports(&mut damages, &disk, 7));
     }
 
     #[test]

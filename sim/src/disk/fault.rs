@@ -256,6 +256,14 @@ impl Disk {
         lost || self.harms(file).iter().any(overlaps)
     }
 
+    /// Whether a journal segment up to this one was damaged or made to vanish.
+    #[must_use]
+    pub fn is_journal_harmed(&self, number: u64) -> bool {
+        let earlier = |file: &File| matches!(file, File::Journal(other) if *other <= number);
+        let harmed = |file: File| earlier(&file) && !self.harms(file).is_empty();
+        self.lost.keys().any(earlier) || self.directory.iter().any(|(file, _)| harmed(file))
+    }
+
     /// Whether any file of this class was damaged or made to vanish.
     #[must_use]
     pub fn is_class_harmed(&self, class: FileClass) -> bool {

@@ -281,7 +281,6 @@ impl Disk {
             self.next_inode += 1;
             self.media.insert(inode, Medium::default());
             self.directory.link(file, inode);
-            self.lost.remove(&file);
             self.covered.remove(&file);
         }
         if let Ok(medium) = self.medium(file) {
@@ -330,7 +329,6 @@ impl Disk {
             self.covered.remove(&forgotten);
             self.last_append.remove(&forgotten);
         }
-        self.lost.remove(&to);
         self.forget_unreachable();
         Ok(DiskReply::Done)
     }

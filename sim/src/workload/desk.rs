@@ -54,6 +54,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) rng: &'a mut Rng,
     /// The conversation.
     pub(crate) id: u64,
+    /// When it was opened.
+    pub(crate) opened_at: u64,
     /// Requests to send, each with nanoseconds of hesitation.
     pub(crate) out: Vec<(Request, u64)>,
     /// Set once the conversation is over.
@@ -182,8 +184,8 @@ impl Desk<'_> {
     /// A bad chunk of a file.
     pub(crate) fn bad_chunk(&mut self, file: FileId, error: &RequestError) -> Option<Outcome> {
         let RequestError::BadChunk { chunk, fault, .. } = error else { return None };
-        let (disk, at) = (self.view.disk, self.view.at);
-        self.oracle.damages.chunk(file, **chunk, fault, disk, at, &mut self.oracle.findings);
+        let (disk, times) = (self.view.disk, (self.opened_at, self.view.at));
+        self.oracle.damages.chunk(file, **chunk, fault, disk, times, &mut self.oracle.findings);
         self.oracle.bad.push((file, **chunk));
         Some(Outcome::BadChunk)
     }

@@ -7,6 +7,7 @@ mod put;
 mod query;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use dps_core::id::RequestId;
 use dps_core::ledger::name::Name;
@@ -16,7 +17,7 @@ use dps_core::rng::{Rng, Seed};
 
 use crate::check::damage::Damages;
 use crate::check::{Findings, conservation, damage};
-use crate::content::Library;
+use crate::content::{Content, Library};
 use crate::model::Model;
 use crate::setup::Setup;
 use crate::world::{Act, Observer, View};
@@ -44,6 +45,7 @@ struct Client {
 
 struct Open {
     id: u64,
+    opened_at: u64,
     /// Requests that were sent.
     sent: u64,
     operation: Operation,
@@ -154,9 +156,9 @@ impl Workload {
         &self.clients[0].names
     }
 
-    /// Draws a content with the first client's stream.
-    pub(crate) fn draw_content(&mut self) -> std::sync::Arc<crate::content::Content> {
-        self.oracle.library.draw(&mut self.clients[0].rng)
+    /// A content that shares no chunk with any other.
+    pub(crate) fn fresh_content(&mut self) -> Arc<Content> {
+        self.oracle.library.draw_fresh(&mut self.clients[0].rng)
     }
 
     /// Wakes every free client.
@@ -201,6 +203,7 @@ impl Workload {
             view,
             rng: &mut there.rng,
             id: open.id,
+            opened_at: open.opened_at,
             out: Vec::new(),
             outcome: None,
         };
@@ -320,7 +323,7 @@ impl Observer for Workload {
         let id = self.next_id;
         self.next_id += 1;
         self.open.insert(id, client);
-        let open = Open { id, sent: 0, conversation: operation.conversation(), operation };
+        let open = Open { id, opened_at: view.at, sent: 0, conversation: operation.conversation(), operation };
         self.converse(client, open, view, acts, |conversation, desk| conversation.open(desk));
     }
 }

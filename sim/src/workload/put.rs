@@ -38,7 +38,6 @@ pub(crate) struct Put {
     version_known: Option<u64>,
     version_floor: u64,
     since: Mark,
-    opened_at: u64,
     stamp: u64,
 }
 
@@ -54,7 +53,6 @@ impl Put {
             version_known: None,
             version_floor: 0,
             since: 0,
-            opened_at: 0,
             stamp: 0,
         }
     }
@@ -114,7 +112,7 @@ impl Put {
         desk.check_stat(&stored.stat, self.since);
         let chunks: Vec<ChunkId> =
             content.cut(self.plan.piped).chunks.iter().map(dps_core::id::VerifiedChunk::id).collect();
-        desk.oracle.damages.stored(content.file, &chunks, self.opened_at, self.stamp);
+        desk.oracle.damages.stored(content.file, &chunks, desk.opened_at, self.stamp, at);
     }
 
     /// Only this client writes the name, so what it meant at the commit is what it meant before.
@@ -134,7 +132,6 @@ impl Put {
 impl Conversation for Put {
     fn open(&mut self, desk: &mut Desk<'_>) {
         self.since = desk.mark();
-        self.opened_at = desk.view.at;
         self.stamp = desk.stamp();
         let size = (!self.plan.piped).then_some(self.plan.content.bytes.len() as u64);
         desk.send(Request::PutOpen { name: self.plan.name.clone(), expect: self.plan.expect, size });

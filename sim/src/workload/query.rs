@@ -235,7 +235,7 @@ impl Conversation for Verify {
                 self.received += 1;
                 conservation::within("findings", self.received, self.granted, at, desk.findings());
                 let oracle = &mut *desk.oracle;
-                oracle.damages.finding(&finding, desk.view.disk, at, &mut oracle.findings);
+                oracle.damages.finding(&finding, desk.view.disk, (desk.opened_at, at), &mut oracle.findings);
                 if let Finding::Chunk { chunk, .. } = *finding {
                     oracle.verified_bad.push(chunk);
                 }
