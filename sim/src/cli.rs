@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Plan;
 use crate::swarm::{SwarmOptions, swarm};
-use crate::{RunOptions, RunResult, Setup, report, run};
+use crate::{RunOptions, RunResult, Setup, mutants, report, run};
 
 /// Lines of the trace that a failure shows.
 const TRACE_LINES: usize = 60;
@@ -33,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run many seeds and print what they exercised.
     Swarm(SwarmArgs),
+    /// Put known mistakes into a copy of the sources and see which of them are noticed.
+    Mutants(mutants::Args),
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -106,11 +108,12 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        None => run_command(&cli.run),
-        Some(Command::Swarm(args)) => swarm_command(&args),
+        None => run_command(&cli.run).map(ExitCode::from),
+        Some(Command::Swarm(args)) => swarm_command(&args).map(ExitCode::from),
+        Some(Command::Mutants(args)) => mutants::command(&args, &mut io::stdout(), &mut io::stderr()),
     };
     match outcome {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "sim: {error:#}");
             ExitCode::from(EXIT_FAILED)

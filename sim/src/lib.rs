@@ -12,6 +12,7 @@ pub mod exercise;
 mod host;
 mod inject;
 mod model;
+pub mod mutants;
 mod panics;
 pub mod plan;
 pub mod queue;

@@ -1,1 +1,6 @@
 //! Harness of the tests that need more than one crate.
+
+pub mod laws;
+pub mod seeds;
+pub mod source;
+pub mod tree;

@@ -1,0 +1,47 @@
+//! What the core observes, as log lines on stderr.
+
+use std::io;
+
+use dps_core::note::Note;
+use tracing::{debug, error, info, trace, warn};
+use tracing_subscriber::EnvFilter;
+
+/// Environment variable with a filter in the syntax of `tracing-subscriber`; overrides `-v`.
+pub const FILTER_VARIABLE: &str = "DPS_LOG";
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Sends log lines to stderr from now on: warnings and errors, with `verbose` 1 what happens too, with 2 every detail,
+/// unless `DPS_LOG` says otherwise. A second call in one process does nothing.
+pub fn start(verbose: u8, format: Format) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "dps=info,warn",
+        2 => "dps=debug,info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env(FILTER_VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let _ = match format {
+        Format::Human => builder.try_init(),
+        Format::Json => builder.json().try_init(),
+    };
+}
+
+/// Logs one observation of the core.
+pub(crate) fn note(note: &Note) {
+    match note {
+        Note::Damaged(_) | Note::ChunkMismatch(_) | Note::WritesStopped { .. } => error!("{note}"),
+        Note::BootRecordDamaged(_) | Note::TailCut { .. } => warn!("{note}"),
+        Note::Serving { .. } | Note::TailCopied { .. } | Note::ChunkHealed(_) | Note::PutDropped => info!("{note}"),
+        Note::Created(_) | Note::Sealed(_) | Note::Settled => debug!("{note}"),
+        Note::Synced(_) => trace!("{note}"),
+    }
+}
