@@ -260,11 +260,19 @@ impl Recovery {
         for (number, position) in floors {
             if !self.files.iter().any(|(present, _)| *present == number) {
                 self.missing(number, position);
+                if self.files.last().is_none_or(|(newest, _)| *newest < number) {
+                    self.ending.last = Predecessor { number, position, offset: 0 };
+                    self.ending.closed = false;
+                }
             }
         }
     }
 
+    /// A file of which nothing was ever durable may be missing: not even its name was synced.
     fn missing(&mut self, number: u64, last: u64) {
+        if last == 0 {
+            return;
+        }
         let file = self.kind.file(number);
         let damage = Damage { file, offset: 0, first: 1, last, kind: DamageKind::Missing };
         report(&mut self.ending, &mut self.notes, damage);
@@ -274,7 +282,9 @@ impl Recovery {
     fn finish_file(&mut self) {
         let mut current = self.current.take().expect("a file is being read");
         current.report_truncation(&mut self.ending, &mut self.notes, self.kind);
-        let is_last = self.at == self.files.len();
+        // A newer file that is known but gone had this one's tail, and its number is not used again.
+        let newer_is_known = self.floors.last_key_value().is_some_and(|(number, _)| *number > current.number);
+        let is_last = self.at == self.files.len() && !newer_is_known;
         if is_last {
             let (position, offset) = current.released;
             self.ending.last = Predecessor { number: current.number, position, offset };
@@ -323,9 +333,10 @@ impl Current {
         assert!(header.position > self.last.0, "a scan goes forward");
         self.last = (header.position, record.end());
         self.durable_through = self.durable_through.max(header.durable_through);
+        // A footer proves all before it durable, but not itself: the writer may have been killed before it was synced.
         if header.kind == Kind::Footer {
             self.footer = true;
-            self.durable_through = self.durable_through.max(header.position);
+            self.durable_through = self.durable_through.max(header.position - 1);
         }
         self.held.push_back(Held::Record(record));
     }
@@ -413,3 +424,12 @@ fn read_head(stamp: &Stamp, bytes: &[u8]) -> Option<Head> {
         Parsed::Record(_) | Parsed::Need(_) | Parsed::Broken => None,
     }
 }
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod rot_tests;
+#[cfg(test)]
+mod tests;

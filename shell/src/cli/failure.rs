@@ -73,6 +73,9 @@ impl Failure {
         let path = path.display();
         match error.kind() {
             io::ErrorKind::NotFound => Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")),
+            io::ErrorKind::NotADirectory => {
+                Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")).cause(error)
+            }
             io::ErrorKind::IsADirectory => {
                 Self::new("E_IS_DIRECTORY", Exit::Usage, format!("{role} {path} is a directory"))
                     .hint("name a file; directories are not stored as such")
@@ -192,7 +195,7 @@ impl Failure {
             }
             RequestError::DiskFull => {
                 let what = format!("no space is left for {subject}: the disk is full");
-                (Exit::DiskFull, what, "nothing of it was kept; everything stored before can still be read")
+                (Exit::DiskFull, what, "no name was changed; everything stored before can still be read")
             }
             RequestError::WriteFailed { error, .. } => {
                 let what = format!("the disk failed: no change of {subject} was made");
@@ -302,6 +305,7 @@ mod tests {
         }
         for kind in [
             io::ErrorKind::NotFound,
+            io::ErrorKind::NotADirectory,
             io::ErrorKind::IsADirectory,
             io::ErrorKind::PermissionDenied,
             io::ErrorKind::StorageFull,

@@ -30,6 +30,16 @@ use crate::disk::Create;
 use crate::store::{Options, Store};
 use crate::telemetry;
 
+/// Threads for what blocks: one may wait for a pipe, the others hash, and read or write the store. Each further one
+/// keeps several of the largest blocks of memory to itself, and two cores have no more to do at a time.
+const BLOCKING_THREADS_MAX: usize = 3;
+
+/// Bytes of a put on their way to a volume: one largest block being written, the next one ready.
+const INGEST_BYTES_MAX: u64 = 8 << 20;
+
+/// The one client of this process may be a slow pipe, and keeps nobody else waiting.
+const CREDIT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 /// Runs the command of this process and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -44,7 +54,11 @@ pub fn main() -> ExitCode {
     let format = if global.json { telemetry::Format::Json } else { telemetry::Format::Human };
     telemetry::start(global.verbose, format);
     let mut renderer = Renderer::new(global.json, global.quiet);
-    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let ended = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+    {
         Ok(runtime) => {
             let ended = runtime.block_on(run(global.data, verb, &mut renderer));
             // A read of standard input may never return, and must not keep the process.
@@ -119,8 +133,7 @@ async fn run(data: Option<PathBuf>, verb: Verb, renderer: &mut Renderer) -> Resu
 }
 
 fn options(create: Create) -> Result<Options, Failure> {
-    // The one client of this process may be a slow pipe, and keeps nobody else waiting.
-    let raw = RawConfig { credit_timeout: Duration::from_secs(3_600), ..RawConfig::STANDARD };
+    let raw = RawConfig { credit_timeout: CREDIT_TIMEOUT, ingest_bytes_max: INGEST_BYTES_MAX, ..RawConfig::STANDARD };
     let config = Config::new(raw);
     let config = config.map_err(|error| Failure::new("E_CONFIG", Exit::Failed, "bad configuration").cause(error))?;
     Ok(Options { config, create, recorder: None })

@@ -1,3 +1,5 @@
+//! A put on its own: events in, effects out.
+
 mod random;
 
 use super::*;
