@@ -72,8 +72,11 @@ fn the_core_reaches_for_nothing_outside() {
             .flat_map(|word| places(&code, word))
             .collect();
         let banned = ["f32", "f64", "HashMap", "HashSet", "RefCell", "Mutex", "RwLock", "OnceLock", "unsafe"];
-        let found = words(&code).filter(|(_, word)| banned.contains(word) || word.starts_with("Atomic"));
+        let found = words(&code).filter(|(_, word)| banned.contains(word));
         complaints.extend(found.map(|(at, word)| format!("line {}: {word}", code[..at].matches('\n').count() + 1)));
+        // A cell in a value is the value's business; one in a static would be shared by all machines.
+        let statics = code.lines().filter(|line| line.contains("static ") && line.contains("Atomic"));
+        complaints.extend(statics.map(str::to_owned));
         complaints
     });
 }
