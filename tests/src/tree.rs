@@ -35,7 +35,7 @@ impl TextFile {
     #[must_use]
     pub fn is_test(&self) -> bool {
         let mut parts = self.path.split('/');
-        parts.any(|part| part == "tests" || part == "tests.rs")
+        parts.any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs") || part.ends_with("_tests.rs"))
     }
 }
 
