@@ -130,6 +130,35 @@ fn the_readme_is_short_enough_to_be_read() {
     assert!((100..=150).contains(&lines), "README.md has {lines} lines");
 }
 
+#[test]
+fn the_architecture_has_its_diagrams() {
+    let text = read("ARCHITECTURE.md");
+    let diagrams: Vec<&str> = text.split("```mermaid").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let shows = |words: &[&str]| diagrams.iter().any(|diagram| words.iter().all(|word| diagram.contains(word)));
+    assert!(shows(&["file", "chunks", "DHT", "Raft", "chain"]), "from a file to the chain");
+    assert!(shows(&["DiskDone", "Node", "Reply"]), "from events to effects");
+}
+
+#[test]
+fn one_script_is_all_of_ci() {
+    assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));
+    let script = read(".ci/run");
+    for part in ["cargo fmt", "cargo clippy", "cargo test", "cargo build", "cargo doc", "sim swarm", "sim mutants"] {
+        assert!(script.contains(part), ".ci/run has no {part}");
+    }
+    assert!(read("README.md").contains("\ncargo test --workspace\n"), "the script runs what the README says");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    check(&tree::files(&[".md"]), |file| {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+        local.filter(|target| !tree::root().join(folder).join(target).exists()).map(str::to_owned).collect()
+    });
+}
+
 /// The rows of the plan name tests as `` `path/to/file.rs::name` ``.
 #[test]
 fn every_test_that_the_plan_names_exists() {
