@@ -19,9 +19,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
         let usual = take_hook();
         set_hook(Box::new(move |info| {
-            let caught = CAUGHT.with_borrow_mut(|message| {
-                message.as_mut().map(|message| *message = info.to_string()).is_some()
-            });
+            let caught =
+                CAUGHT.with_borrow_mut(|message| message.as_mut().map(|message| *message = info.to_string()).is_some());
             if !caught {
                 usual(info);
             }

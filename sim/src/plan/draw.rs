@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_plan_is_refused() {
-        for text in ["[[fault]]\nat_ns = 1", "[[fault]]\nat_ns = 1\naction = { kind = \"explode\" }", "{\"fault\": 3}"] {
+        for text in ["[[fault]]\nat_ns = 1", "[[fault]]\nat_ns = 1\naction = { kind = \"explode\" }", "{\"fault\": 3}"]
+        {
             assert!(Plan::parse(text).is_err(), "{text}");
         }
     }
