@@ -40,7 +40,7 @@ pub fn boot_record(data: &[u8]) {
         memory.writes_left = Some(u32::from(input.u8() % 8));
     }
     if input.rarely(8) {
-        memory.unreadable.insert(File::Slot(Slot::BootEven), [0..1].into());
+        memory.unreadable.entry(File::Slot(Slot::BootEven)).or_default().push(0..1);
         slots[0] = slots[0].map(|_| Err(BadBootRecord::Damaged));
     }
     let before = memory.files.clone();

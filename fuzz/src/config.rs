@@ -12,7 +12,7 @@ use dps_core::keystore::manifest::Entry;
 use dps_core::keystore::manifest_builder::{ManifestBuilder, chunks_max};
 use dps_core::keystore::manifest_node::ManifestNode;
 use dps_core::keystore::manifest_walk::{ManifestWalk, Step};
-use dps_core::limits::{CHUNK_BYTES_MAX, MANIFEST_FANOUT_MAX};
+use dps_core::limits::{CHUNK_BYTES_MAX, INLINE_BYTES_MAX};
 
 use crate::input::{Input, noise};
 
@@ -25,17 +25,18 @@ const FILE_BYTES_MAX: usize = 3_000;
 /// When a configuration is refused without a reason, or when the blocks of a file are not its bytes, do not keep their
 /// lengths, depend on how the bytes came, or are not what the manifest lists.
 pub fn config(data: &[u8]) {
+    let asked = as_they_come(&mut Input::new(data));
+    match Config::new(asked) {
+        Ok(config) => judge_kept(asked, &config),
+        Err(error) => judge_refusal(error),
+    }
     let mut input = Input::new(data);
     let raw = raw(&mut input);
     let config = match Config::new(raw) {
         Ok(config) => config,
         Err(error) => return judge_refusal(error),
     };
-    assert_eq!(config.volume_bytes(), raw.volume_bytes);
-    assert_eq!(config.segment_bytes(), raw.segment_bytes);
-    assert_eq!((config.settle_after(), config.credit_timeout()), (raw.settle_after, raw.credit_timeout));
-    assert!(config.ingest_bytes_max() >= u64::from(config.geometry().block_bytes_max()), "one block can be granted");
-    assert!(config.geometry().inline_bytes_max() < raw.block_bytes_min, "a block is never inline");
+    judge_kept(raw, &config);
     judge_any_size(&config, input.u64());
     let file = noise(u64::from(input.u8()), input.below(FILE_BYTES_MAX));
     let known = cut(&config, &file, true, &mut input);
@@ -46,6 +47,40 @@ pub fn config(data: &[u8]) {
     assert_eq!(block == pipe, known.0 == piped.0, "the same blocks, where the rule is the same");
     describe(&config, block, &known);
     describe(&config, pipe, &piped);
+}
+
+/// Fields with nothing but the bytes in them.
+fn as_they_come(input: &mut Input<'_>) -> RawConfig {
+    RawConfig {
+        block_bytes_min: input.u32(),
+        block_bytes_max: input.u32(),
+        blocks_target: input.u32(),
+        large_file_blocks: input.u32(),
+        inline_bytes_max: input.u32(),
+        manifest_entries_max: input.u32(),
+        manifest_fanout: input.u32(),
+        volume_bytes: input.u64(),
+        segment_bytes: input.u64(),
+        ingest_bytes_max: input.u64(),
+        settle_after: Duration::from_nanos(input.u64()),
+        credit_timeout: Duration::new(input.u64(), input.u32() % 1_000_000_000),
+    }
+}
+
+/// What is accepted is what was asked for, and keeps the limits.
+fn judge_kept(raw: RawConfig, config: &Config) {
+    let geometry = config.geometry();
+    assert_eq!(geometry.block_bytes_max(), raw.block_bytes_max);
+    assert_eq!(geometry.inline_bytes_max(), raw.inline_bytes_max);
+    assert_eq!(config.volume_bytes(), raw.volume_bytes);
+    assert_eq!(config.segment_bytes(), raw.segment_bytes);
+    assert_eq!(config.ingest_bytes_max(), raw.ingest_bytes_max);
+    assert_eq!(config.settle_after(), raw.settle_after);
+    assert_eq!(config.credit_timeout(), raw.credit_timeout);
+    assert!(raw.block_bytes_min.is_power_of_two() && raw.block_bytes_max.is_power_of_two());
+    assert!(raw.block_bytes_min <= raw.block_bytes_max && raw.block_bytes_max <= CHUNK_BYTES_MAX);
+    assert!(raw.inline_bytes_max <= INLINE_BYTES_MAX && raw.inline_bytes_max < raw.block_bytes_min);
+    assert!(raw.ingest_bytes_max >= u64::from(raw.block_bytes_max), "one chunk must fit");
 }
 
 /// Fields near their bounds as often as anywhere.
@@ -105,7 +140,7 @@ fn judge_any_size(config: &Config, size: u64) {
             assert_eq!(layout.index_of(size - 1), last, "and the last byte lies in the last one");
         }
     }
-    assert!(chunks_max(config.geometry()) >= 1 && MANIFEST_FANOUT_MAX > 1);
+    assert!(chunks_max(config.geometry()) >= 1, "a manifest lists something");
 }
 
 /// The blocks of a file that comes in pieces.

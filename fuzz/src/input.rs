@@ -1,5 +1,7 @@
 //! Bytes of a fuzzer as decisions. When they are used up every further decision is the smallest one.
 
+use bytes::Bytes;
+
 /// What is left to decide with.
 #[derive(Clone, Debug)]
 pub(crate) struct Input<'a> {
@@ -66,6 +68,27 @@ impl<'a> Input<'a> {
             1..=256 => usize::from(self.u8()) % bound,
             _ => usize::from(self.u16()) % bound,
         }
+    }
+
+    /// A number that is small in most cases and may be anything in some.
+    pub(crate) fn number(&mut self) -> u64 {
+        match self.u8() {
+            255 => self.u64(),
+            254 => u64::MAX,
+            253 => u64::from(self.u32()),
+            small => u64::from(small),
+        }
+    }
+
+    /// Up to 255 bytes, as many as the next byte says.
+    pub(crate) fn short(&mut self) -> &'a [u8] {
+        let len = self.u8();
+        self.bytes(usize::from(len))
+    }
+
+    /// Up to 255 bytes, `repeat` times over.
+    pub(crate) fn repeated(&mut self, repeat: usize) -> Bytes {
+        Bytes::from(self.short().repeat(repeat))
     }
 
     /// A place in something of `len` bytes, however long that is.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod any_disk;
 mod boot_record;
 mod command;
 mod config;
@@ -18,6 +19,7 @@ mod memory;
 mod node_events;
 mod volume;
 
+pub use any_disk::any_disk;
 pub use boot_record::boot_record;
 pub use command::command;
 pub use config::config;
@@ -30,7 +32,8 @@ pub use volume::volume;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its folder in `corpus/` and `regressions/`.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
+    ("any_disk", any_disk),
     ("boot_record", boot_record),
     ("command", command),
     ("config", config),

@@ -1,3 +1,7 @@
 //! The `dps` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dps::cli::main()
+}

@@ -1,3 +1,7 @@
 //! The `sim` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sim::cli::main()
+}

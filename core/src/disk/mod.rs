@@ -12,6 +12,8 @@ pub mod halt;
 pub mod record;
 pub mod recover;
 pub mod scan;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod writer;
 
 use alloc::vec::Vec;

@@ -17,8 +17,11 @@ const WINDOW_LEN: u32 = 128 << 10;
 /// Bytes of a read behind a large body, which is skipped: room for one more record's covered part.
 const SKIP_WINDOW_LEN: u32 = 512;
 
-/// Bodies at least this long are skipped instead of read.
-const SKIP_BODY_LEN: u32 = 32 << 10;
+/// What no checksum covers is skipped instead of read if it is at least this long.
+const SKIP_LEN: u64 = 32 << 10;
+
+/// No writer ever gets to a larger position or sequence, so that counting on never overflows.
+const COUNT_MAX: u64 = u64::MAX / 2;
 
 /// The unit in which disks fail to read.
 const SECTOR_LEN: u64 = 512;
@@ -89,10 +92,12 @@ pub struct Scanner {
     window: Vec<u8>,
     window_offset: u64,
     window_len: u32,
-    /// Whether the read that is asked for is of one sector, because a larger one failed.
-    narrow: bool,
+    /// The end of a read that failed: up to there, sectors are read one by one.
+    narrow_through: u64,
     /// The end of the last sector that could not be read.
     unreadable_through: u64,
+    /// Why the file as a whole can't be read.
+    refused: Option<DiskError>,
     /// Nothing more is to be found.
     ended: bool,
 }
@@ -110,8 +115,9 @@ impl Scanner {
             window: Vec::new(),
             window_offset: 0,
             window_len: WINDOW_LEN,
-            narrow: false,
+            narrow_through: 0,
             unreadable_through: 0,
+            refused: None,
             ended: false,
         }
     }
@@ -134,24 +140,41 @@ impl Scanner {
 
     /// The result of the read that was asked for.
     pub fn feed(&mut self, result: Result<&[u8], DiskError>) {
-        let read = self.read_request();
+        let (offset, len) = self.read_request();
         match result {
             Ok(bytes) => {
-                let short = (bytes.len() as u64) < u64::from(read.1);
                 self.window.extend_from_slice(bytes);
-                if short {
+                if (bytes.len() as u64) < u64::from(len) {
                     self.len = self.window_end();
                 }
-                self.narrow = false;
             }
-            Err(_) if !self.narrow => self.narrow = true,
-            Err(_) => {
+            Err(DiskError::Io(_)) if offset >= self.narrow_through => self.narrow_through = offset + u64::from(len),
+            Err(DiskError::Io(_)) => {
                 // The sector is lost. Zeros stand in for it, and no record is made of zeros.
-                self.window.resize(self.window.len() + read.1 as usize, 0);
+                self.window.resize(self.window.len() + len as usize, 0);
                 self.unreadable_through = self.window_end();
-                self.narrow = false;
+            }
+            Err(
+                error @ (DiskError::NotFound
+                | DiskError::Exists
+                | DiskError::Full
+                | DiskError::ReadOnly
+                | DiskError::Denied),
+            ) => {
+                // It is not the medium that fails but the file as a whole: no other sector will do better.
+                if self.gap.is_none() {
+                    self.open_gap(DamageKind::Unreadable);
+                }
+                self.offset = self.len;
+                self.refused = Some(error);
             }
         }
+    }
+
+    /// Why the file as a whole can't be read: the scan ended early.
+    #[must_use]
+    pub const fn refused(&self) -> Option<DiskError> {
+        self.refused
     }
 
     /// Reads the record that should start at `offset`; opens a gap if there is none.
@@ -208,7 +231,7 @@ impl Scanner {
         }
         let start = usize::try_from(self.offset - self.window_offset).expect("within the window");
         match parse(&self.stamp, self.offset, &self.window[start..]) {
-            Parsed::Record(header) => Ok(Some(header)),
+            Parsed::Record(header) => Ok(Some(header).filter(is_countable)),
             Parsed::Broken => Ok(None),
             Parsed::Need(_) if self.window_end() >= self.len => Ok(None),
             Parsed::Need(_) => {
@@ -225,7 +248,7 @@ impl Scanner {
         let offset = self.window_end();
         let left = u32::try_from(self.len - offset).unwrap_or(u32::MAX);
         let sector = u32::try_from(SECTOR_LEN - offset % SECTOR_LEN).expect("at most a sector");
-        let wanted = if self.narrow { sector } else { self.window_len };
+        let wanted = if offset < self.narrow_through { sector } else { self.window_len };
         (offset, wanted.min(left))
     }
 
@@ -240,6 +263,8 @@ impl Scanner {
     const fn open_gap(&mut self, kind: DamageKind) {
         let kind = if self.unreadable_through > self.offset { DamageKind::Unreadable } else { kind };
         self.gap = Some(Gap { offset: self.offset, first: self.next, last: None, kind });
+        // Whatever follows is searched byte by byte.
+        self.window_len = WINDOW_LEN;
     }
 
     fn found(&mut self, header: Header) -> Scan {
@@ -249,7 +274,16 @@ impl Scanner {
         self.offset = record.end();
         self.next += 1;
         self.ended = header.kind == Kind::Footer;
-        self.window_len = if header.body_len >= SKIP_BODY_LEN { SKIP_WINDOW_LEN } else { WINDOW_LEN };
+        let uncovered = header.record_len() - header.covered_len() as u64;
+        self.window_len = if uncovered >= SKIP_LEN { SKIP_WINDOW_LEN } else { WINDOW_LEN };
         Scan::Record(record)
     }
 }
+
+/// Whether the record after this one can have a position and a sequence.
+const fn is_countable(header: &Header) -> bool {
+    header.position <= COUNT_MAX && header.sequence <= COUNT_MAX
+}
+
+#[cfg(test)]
+mod tests;

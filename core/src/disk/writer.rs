@@ -3,6 +3,7 @@
 //! A flush appends at once, but never issues a second sync while one is outstanding: its completion issues the next.
 //! So every record that came meanwhile shares one sync, and nobody waits for a timer.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -77,8 +78,11 @@ pub struct Writer {
     batch_offset: u64,
     /// The last record whose append was issued.
     issued_through: u64,
-    /// The last record whose append was acknowledged.
+    /// The last record up to which every append was acknowledged.
     written_through: u64,
+    /// The appends above `written_through` by their last record, ascending, and whether each was acknowledged: results
+    /// may arrive in another order than that in which the requests run.
+    appends: VecDeque<(u64, bool)>,
     /// The last record whose sync was acknowledged.
     synced_through: u64,
     /// The last record known durable: written and synced.
@@ -116,6 +120,7 @@ impl Writer {
             batch_offset: 0,
             issued_through: 0,
             written_through: 0,
+            appends: VecDeque::new(),
             synced_through: 0,
             durable_through: 0,
             syncing: None,
@@ -280,6 +285,7 @@ impl Writer {
             DiskRequest::Append { file: self.target, offset: self.batch_offset, parts: mem::take(&mut self.batch) };
         self.batch_offset = self.offset;
         self.issued_through = self.last_position();
+        self.appends.push_back((self.issued_through, false));
         out.push((WriterOp::Append { through: self.issued_through }, request));
     }
 
@@ -309,9 +315,10 @@ impl Writer {
         }
         match op {
             WriterOp::Append { through } => {
-                assert!(through <= self.issued_through, "a completion of an append that was never issued");
-                if result.is_ok() {
-                    self.written_through = self.written_through.max(through);
+                let append = self.appends.iter_mut().find(|(issued, done)| *issued == through && !done);
+                append.expect("a completion belongs to an append that was issued").1 = result.is_ok();
+                while let Some((through, _)) = self.appends.pop_front_if(|(_, done)| *done) {
+                    self.written_through = through;
                 }
             }
             WriterOp::Sync { through } => {
@@ -343,7 +350,11 @@ impl Writer {
         assert!(self.written_through <= self.issued_through, "what was written was issued");
         assert!(self.issued_through < self.next_position, "what was issued was taken");
         assert!(self.batch_offset <= self.offset, "a batch lies within its file");
+        assert!(self.appends.iter().is_sorted(), "appends are issued in order");
         let idle = self.open.is_empty() && self.batch.is_empty();
         assert_eq!(idle, self.issued_through == self.last_position(), "a batch holds what was not issued");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,10 @@ impl ManifestBuilder {
         for (level, mut open) in (1_u8..).zip(self.open) {
             open.extend(carried.take());
             let at_top = usize::from(level) == top;
-            if let ([root], true, true) = (open.as_slice(), at_top, level > 1) {
+            if at_top
+                && level > 1
+                && let [root] = open.as_slice()
+            {
                 return Tree { root: root.chunk, levels: level - 1, fanout };
             }
             if open.is_empty() {

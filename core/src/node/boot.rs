@@ -15,6 +15,7 @@ use crate::keystore::store::Store;
 use crate::ledger::log::Log;
 use crate::ledger::recover::{Recovered, Recovery as LedgerRecovery, Step as LedgerStep};
 use crate::ledger::state::State as Ledger;
+use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
 use crate::rng::Seed;
 
@@ -25,7 +26,7 @@ pub(super) struct Started {
     pub(super) ledger: Ledger,
     pub(super) log: Log,
     pub(super) store: Store,
-    /// Journal segments first.
+    /// Journal segments first; at most [`DAMAGES_MAX`].
     pub(super) damages: Vec<Damage>,
 }
 
@@ -145,7 +146,7 @@ impl Starting {
         let (store, lost) = recovery.into_store();
         let record = booted.record;
         out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
-        let damages = damages.into_iter().chain(lost).collect();
+        let damages = damages.into_iter().chain(lost).take(DAMAGES_MAX).collect();
         Box::new(Started { record, ledger, log, store, damages })
     }
 }

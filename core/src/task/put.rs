@@ -253,11 +253,12 @@ impl Put {
         }
         let Stage::Receiving(builder) = &mut self.stage else { unreachable!("chunks are taken while receiving") };
         let mut nodes = Vec::new();
-        let pushed = builder.push(Entry { chunk: chunk.id(), bytes: len }, &mut nodes);
-        self.store(chunk, len, out);
-        if pushed.is_err() {
+        if builder.push(Entry { chunk: chunk.id(), bytes: len }, &mut nodes).is_err() {
+            // Not stored, so its credit is unused.
+            self.credit += u64::from(len);
             return self.end(Err(RequestError::TooLarge), out);
         }
+        self.store(chunk, len, out);
         for node in nodes {
             self.store(node, 0, out);
         }

@@ -108,8 +108,7 @@ fn open_put(world: &mut World, input: &mut Input<'_>) {
 fn go_on(world: &mut World) {
     let ids: Vec<RequestId> = world.talks.keys().copied().collect();
     for id in ids {
-        loop {
-            let Some(Talk::Put(put)) = world.talks.get_mut(&id) else { break };
+        while let Some(Talk::Put(put)) = world.talks.get_mut(&id) {
             let Some(request) = put.go_on(&mut world.model) else { break };
             world.send(id, request);
         }

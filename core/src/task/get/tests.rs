@@ -1,3 +1,5 @@
+//! A get on its own: events in, effects out.
+
 use super::*;
 use crate::config::{Config, RawConfig};
 use crate::crypto::hash::sha256;

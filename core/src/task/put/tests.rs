@@ -1,3 +1,5 @@
+//! A put on its own: events in, effects out.
+
 mod random;
 
 use super::*;
@@ -335,6 +337,7 @@ fn digests_that_do_not_fit_are_misuse() {
         (None, &[32], FileDigest { file: file(&counted(32)), size: 32 }, blocks),
         (None, &[10, 10], FileDigest { file: file(b"x"), size: 20 }, blocks),
         (None, &[9], FileDigest { file: file(&counted(9)), size: 9 }, blocks),
+        (None, &[5, 5, 5], FileDigest { file: file(b"x"), size: 15 }, blocks),
     ] {
         let mut scene = Scene::granted(size);
         for len in lens {

@@ -1,3 +1,5 @@
+//! A verify on its own: events in, effects out.
+
 use super::*;
 use crate::config::{Config, RawConfig};
 use crate::disk::damage::DamageKind;

@@ -1,0 +1,205 @@
+//! The objects that `--json` prints, one per line. Keys may be added and never change or go.
+
+use dps_core::disk::damage::{Damage, DamageKind};
+use dps_core::keystore::ChunkFault;
+use dps_core::ledger::file::FileStat;
+use dps_core::node::{Finding, StoredFile, VerifySummary};
+use serde::Serialize;
+
+use super::datetime;
+use super::failure::Failure;
+use crate::disk::path::relative;
+
+/// Grows when a key changes its meaning, which is not planned.
+const SCHEMA_VERSION: u32 = 1;
+
+/// One line of output.
+#[derive(Serialize)]
+pub(crate) struct Line<T> {
+    r#type: &'static str,
+    schema_version: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+impl<T> Line<T> {
+    pub(crate) fn new(r#type: &'static str, body: T) -> Self {
+        Self { r#type, schema_version: SCHEMA_VERSION, body }
+    }
+}
+
+/// What is known of a file.
+#[derive(Serialize)]
+pub(crate) struct Stat<'a> {
+    name: Option<&'a str>,
+    sha256: String,
+    size: u64,
+    version: u64,
+    stored_at: String,
+    block_bytes: u32,
+    chunks: u32,
+    names: u64,
+}
+
+impl<'a> Stat<'a> {
+    pub(crate) fn new(stat: &'a FileStat) -> Self {
+        Self {
+            name: stat.name.as_ref().map(|name| name.as_str()),
+            sha256: stat.file.to_string(),
+            size: stat.size,
+            version: stat.version,
+            stored_at: datetime::nanoseconds(stat.stored_at),
+            block_bytes: stat.block_bytes,
+            chunks: stat.chunks,
+            names: stat.names,
+        }
+    }
+}
+
+/// A put that is durable.
+#[derive(Serialize)]
+pub(crate) struct Stored<'a> {
+    #[serde(flatten)]
+    stat: Stat<'a>,
+    new_bytes: u64,
+}
+
+impl<'a> Stored<'a> {
+    pub(crate) fn new(stored: &'a StoredFile) -> Self {
+        Self { stat: Stat::new(&stored.stat), new_bytes: stored.new_bytes }
+    }
+}
+
+/// A file that was written.
+#[derive(Serialize)]
+pub(crate) struct Fetched<'a> {
+    #[serde(flatten)]
+    pub(crate) stat: Stat<'a>,
+    pub(crate) output: String,
+    pub(crate) first: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A name that is gone.
+#[derive(Serialize)]
+pub(crate) struct Deleted<'a> {
+    pub(crate) name: &'a str,
+}
+
+/// How many items there were.
+#[derive(Serialize)]
+pub(crate) struct Count {
+    pub(crate) items: u64,
+}
+
+/// What a verification covered.
+#[derive(Serialize)]
+pub(crate) struct Verified {
+    names: u64,
+    chunks: u64,
+    bytes: u64,
+    findings: u64,
+}
+
+impl Verified {
+    pub(crate) fn new(summary: &VerifySummary) -> Self {
+        let VerifySummary { names, chunks, bytes, findings } = *summary;
+        Self { names, chunks, bytes, findings }
+    }
+}
+
+/// Something wrong with the store.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Found<'a> {
+    /// A chunk of a file.
+    Chunk {
+        name: Option<&'a str>,
+        sha256: String,
+        index: Option<u32>,
+        chunk: String,
+        #[serde(flatten)]
+        fault: Fault,
+    },
+    /// Records of a file of the store.
+    Records { file: String, offset: u64, first: u64, last: u64, damage: &'static str },
+}
+
+/// What is wrong with a chunk, and where.
+#[derive(Serialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub(crate) enum Fault {
+    Missing { lost_volumes: Vec<String> },
+    Mismatch { file: String, offset: u64, position: u64 },
+    Unreadable { file: String, offset: u64, position: u64, error: String },
+    Malformed,
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn new(finding: &'a Finding) -> Self {
+        match finding {
+            Finding::Chunk { name, file, index, chunk, fault } => Self::Chunk {
+                name: name.as_ref().map(|name| name.as_str()),
+                sha256: file.to_string(),
+                index: *index,
+                chunk: chunk.to_string(),
+                fault: Fault::new(fault),
+            },
+            Finding::Damage(Damage { file, offset, first, last, kind }) => Self::Records {
+                file: relative(*file),
+                offset: *offset,
+                first: *first,
+                last: *last,
+                damage: match kind {
+                    DamageKind::Broken => "broken",
+                    DamageKind::Truncated => "truncated",
+                    DamageKind::Missing => "missing",
+                    DamageKind::Unreadable => "unreadable",
+                },
+            },
+        }
+    }
+}
+
+impl Fault {
+    fn new(fault: &ChunkFault) -> Self {
+        let volume = |number: u64| relative(dps_core::disk::File::Volume(number));
+        match fault {
+            ChunkFault::Missing { lost_volumes } => {
+                Self::Missing { lost_volumes: lost_volumes.iter().map(|number| volume(*number)).collect() }
+            }
+            ChunkFault::Mismatch(place) => {
+                Self::Mismatch { file: volume(place.volume), offset: place.offset, position: place.position }
+            }
+            ChunkFault::Unreadable(place, error) => Self::Unreadable {
+                file: volume(place.volume),
+                offset: place.offset,
+                position: place.position,
+                error: error.to_string(),
+            },
+            ChunkFault::Malformed => Self::Malformed,
+        }
+    }
+}
+
+/// A failure.
+#[derive(Serialize)]
+pub(crate) struct Error<'a> {
+    code: &'static str,
+    exit_code: u8,
+    message: &'a str,
+    cause: Option<&'a str>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> Error<'a> {
+    pub(crate) fn new(failure: &'a Failure) -> Self {
+        Self {
+            code: failure.code,
+            exit_code: failure.exit as u8,
+            message: &failure.what,
+            cause: failure.cause.as_deref(),
+            hint: failure.hint.as_deref(),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Where a logical file is in the data directory, and back.
+
+use dps_core::disk::{File, Slot};
+
+/// A directory of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Folder {
+    /// The data directory itself: the lock and the boot records.
+    Root,
+    /// Journal segments.
+    Journal,
+    /// Volumes of chunks.
+    Data,
+    /// Files in the making.
+    Stage,
+}
+
+impl Folder {
+    /// The folders below the data directory, in the order in which they are made.
+    pub const SUBFOLDERS: [Self; 3] = [Self::Journal, Self::Data, Self::Stage];
+
+    /// The name below the data directory; `.` for the data directory itself.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Root => ".",
+            Self::Journal => "journal",
+            Self::Data => "data",
+            Self::Stage => "stage",
+        }
+    }
+}
+
+/// Name of the file that keeps a second process out.
+pub const LOCK_NAME: &str = "LOCK";
+
+/// Names of the boot records, by which a data directory is known to be ours.
+pub const BOOT_NAMES: [&str; 2] = ["boot.0", "boot.1"];
+
+/// The folder that holds `file`.
+#[must_use]
+pub const fn folder(file: File) -> Folder {
+    match file {
+        File::Slot(_) => Folder::Root,
+        File::Journal(_) => Folder::Journal,
+        File::Volume(_) => Folder::Data,
+        File::Stage(_) => Folder::Stage,
+    }
+}
+
+/// The name of `file` within its [`folder`].
+#[must_use]
+pub fn name(file: File) -> String {
+    match file {
+        File::Slot(Slot::BootEven) => String::from(BOOT_NAMES[0]),
+        File::Slot(Slot::BootOdd) => String::from(BOOT_NAMES[1]),
+        File::Journal(number) => format!("{number:06}.log"),
+        File::Volume(number) => format!("{number:06}.kdht"),
+        File::Stage(number) => format!("{number:06}.tmp"),
+    }
+}
+
+/// The path of `file` from the data directory, for people.
+#[must_use]
+pub fn relative(file: File) -> String {
+    match folder(file) {
+        Folder::Root => name(file),
+        folder @ (Folder::Journal | Folder::Data | Folder::Stage) => format!("{}/{}", folder.name(), name(file)),
+    }
+}
+
+/// The file that has `name` in `folder`; `None` for whatever is not ours. Only the exact name that [`name`] gives counts.
+#[must_use]
+pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
+    let text = core::str::from_utf8(name).ok()?;
+    let numbered = |suffix: &str| text.strip_suffix(suffix).and_then(|digits| digits.parse::<u64>().ok());
+    let file = match folder {
+        Folder::Root if text == BOOT_NAMES[0] => File::Slot(Slot::BootEven),
+        Folder::Root if text == BOOT_NAMES[1] => File::Slot(Slot::BootOdd),
+        Folder::Root => return None,
+        Folder::Journal => File::Journal(numbered(".log")?),
+        Folder::Data => File::Volume(numbered(".kdht")?),
+        Folder::Stage => File::Stage(numbered(".tmp")?),
+    };
+    (self::name(file) == text).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: [(File, &str); 8] = [
+        (File::Slot(Slot::BootEven), "boot.0"),
+        (File::Slot(Slot::BootOdd), "boot.1"),
+        (File::Journal(1), "journal/000001.log"),
+        (File::Journal(999_999), "journal/999999.log"),
+        (File::Volume(1), "data/000001.kdht"),
+        (File::Volume(1_000_000), "data/1000000.kdht"),
+        (File::Stage(42), "stage/000042.tmp"),
+        (File::Stage(u64::MAX), "stage/18446744073709551615.tmp"),
+    ];
+
+    #[test]
+    fn every_file_has_its_path_and_is_found_by_it() {
+        for (file, path) in FILES {
+            assert_eq!(relative(file), path);
+            assert_eq!(recognise(folder(file), name(file).as_bytes()), Some(file), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_recognised() {
+        for (folder, name) in [
+            (Folder::Root, "LOCK"),
+            (Folder::Root, "boot.2"),
+            (Folder::Root, "000001.log"),
+            (Folder::Journal, "1.log"),
+            (Folder::Journal, "0000001.log"),
+            (Folder::Journal, "+00001.log"),
+            (Folder::Journal, "000001.kdht"),
+            (Folder::Journal, "000001.log~"),
+            (Folder::Data, ".kdht"),
+            (Folder::Data, "-00001.kdht"),
+            (Folder::Data, "00000x.kdht"),
+            (Folder::Stage, "99999999999999999999.tmp"),
+        ] {
+            assert_eq!(recognise(folder, name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(recognise(Folder::Data, b"\xff00001.kdht"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! D1: the node reports damage, refuses writes or stops only where a fault was injected, and what a re-put has healed
+//! stays healed. An error is excused by the disk's own record of what was done to it.
+
+use std::collections::BTreeMap;
+
+use dps_core::disk::{DiskError, File};
+use dps_core::id::{ChunkId, FileId};
+use dps_core::keystore::{ChunkFault, Place};
+use dps_core::node::event::FileOrList;
+use dps_core::node::{Finding, HaltReason, RequestError};
+use dps_core::note::Note;
+
+use super::Findings;
+use crate::disk::{Disk, FileClass, READ_ERROR};
+
+/// Bytes around a chunk's body that belong to its record, generously.
+const RECORD_OVERHEAD: usize = 256;
+
+/// A chunk that was bad and that a put stored anew.
+#[derive(Clone, Copy, Debug)]
+struct Healed {
+    /// When the put was acknowledged.
+    at: u64,
+    /// The disk's count of injections when the put began.
+    stamp: u64,
+}
+
+/// What is known of damaged chunks.
+#[derive(Debug)]
+pub(crate) struct Damages {
+    /// Bytes of the longest chunk.
+    chunk_bytes_max: usize,
+    /// Chunks that were reported as bad, with their file and the time.
+    reported: BTreeMap<ChunkId, (FileId, u64)>,
+    /// Chunks that a put stored anew: only later injections excuse another report.
+    healed: BTreeMap<ChunkId, Healed>,
+}
+
+impl Damages {
+    pub(crate) fn new(chunk_bytes_max: u32) -> Self {
+        let chunk_bytes_max = (chunk_bytes_max as usize).max(1_024);
+        Self { chunk_bytes_max, reported: BTreeMap::new(), healed: BTreeMap::new() }
+    }
+
+    /// A put of a file is acknowledged at `now`. It began at `opened`, when the disk's count of injections was `stamp`.
+    pub(crate) fn stored(&mut self, file: FileId, chunks: &[ChunkId], opened: u64, stamp: u64, now: u64) {
+        let healed = |chunk: &ChunkId, of: FileId, at: u64| at < opened && (of == file || chunks.contains(chunk));
+        let found: Vec<ChunkId> =
+            self.reported.iter().filter(|(chunk, (of, at))| healed(chunk, *of, *at)).map(|(chunk, _)| *chunk).collect();
+        for chunk in found {
+            self.reported.remove(&chunk);
+            self.healed.insert(chunk, Healed { at: now, stamp });
+        }
+    }
+
+    /// A chunk is reported as bad at `at` in a conversation that was opened at `opened`.
+    pub(crate) fn chunk(
+        &mut self,
+        file: FileId,
+        chunk: ChunkId,
+        fault: &ChunkFault,
+        disk: &Disk,
+        (opened, at): (u64, u64),
+        findings: &mut Findings,
+    ) {
+        let healed = self.healed.get(&chunk).filter(|healed| healed.at < opened);
+        let since = healed.map_or(0, |healed| healed.stamp);
+        let excused = match fault {
+            ChunkFault::Missing { lost_volumes } => {
+                let harmed = |volume: &u64| disk.is_harmed(File::Volume(*volume), &(0..usize::MAX), since);
+                lost_volumes.iter().any(harmed)
+            }
+            ChunkFault::Mismatch(place) => self.is_harmed(place, disk, since),
+            ChunkFault::Unreadable(place, error) => *error == READ_ERROR && self.is_harmed(place, disk, since),
+            ChunkFault::Malformed => false,
+        };
+        if !excused {
+            let text = format!("chunk {chunk} of file {file} is reported as bad, but nothing harmed it: {fault:?}");
+            findings.correctness("D1", at, text);
+        }
+        self.reported.entry(chunk).or_insert((file, at));
+    }
+
+    fn is_harmed(&self, place: &Place, disk: &Disk, since: u64) -> bool {
+        let first = usize::try_from(place.offset).unwrap_or(usize::MAX);
+        let end = first.saturating_add(self.chunk_bytes_max + RECORD_OVERHEAD);
+        disk.is_harmed(File::Volume(place.volume), &(first..end), since)
+    }
+
+    /// A finding of a verification.
+    pub(crate) fn finding(
+        &mut self,
+        finding: &Finding,
+        disk: &Disk,
+        (opened, at): (u64, u64),
+        findings: &mut Findings,
+    ) {
+        match finding {
+            Finding::Chunk { file, chunk, fault, .. } => self.chunk(*file, *chunk, fault, disk, (opened, at), findings),
+            Finding::Damage(damage) => {
+                if !is_damage_excused(damage.file, disk) {
+                    findings.correctness("D1", at, format!("a verification finds damage that nothing did: {damage}"));
+                }
+            }
+        }
+    }
+}
+
+/// Records of a journal segment don't count either when those before them are lost.
+fn is_damage_excused(file: File, disk: &Disk) -> bool {
+    match file {
+        File::Journal(number) => disk.is_journal_harmed(number),
+        File::Slot(_) | File::Volume(_) | File::Stage(_) => is_file_harmed(file, disk),
+    }
+}
+
+fn is_file_harmed(file: File, disk: &Disk) -> bool {
+    disk.is_harmed(file, &(0..usize::MAX), 0)
+}
+
+/// A note that reports damage or a failed write.
+pub(crate) fn note(note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
+    let excused = match note {
+        Note::Damaged(damage) => is_damage_excused(damage.file, disk),
+        Note::BootRecordDamaged(file) => is_file_harmed(*file, disk),
+        Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume),
+        Note::WritesStopped { file, error } => disk.has_refused(*file, *error),
+        _ => true,
+    };
+    if !excused {
+        findings.correctness("D1", at, format!("the node notes what nothing caused: {note}"));
+    }
+}
+
+/// A node that stopped itself: within the budget there is always enough left to start from.
+pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Findings) {
+    let excused = match reason {
+        HaltReason::Unreadable { file: FileOrList::File(file), error } => {
+            *error == READ_ERROR && !matches!(file, File::Volume(_)) && is_file_harmed(*file, disk)
+        }
+        HaltReason::Unreadable { file: FileOrList::List, .. }
+        | HaltReason::NewerFormat { .. }
+        | HaltReason::BootRecordLost => false,
+    };
+    if !excused {
+        findings.correctness("D1", at, format!("the node halted without cause: {reason}"));
+    }
+}
+
+/// An error that a client got, where its kind can be judged without knowing the request. `None` when it can't.
+pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
+    match error {
+        RequestError::LedgerDamaged(damage) => {
+            Some(matches!(damage.file, File::Journal(_)) && is_damage_excused(damage.file, disk))
+        }
+        RequestError::DiskFull => Some(disk.is_refusing(true)),
+        RequestError::WriteFailed { file, error } => Some(disk.has_refused(*file, *error)),
+        RequestError::OutcomeUnknown(error) => Some(*error != DiskError::NotFound && disk.is_refusing(false)),
+        RequestError::Misuse(_) => Some(false),
+        RequestError::Busy | RequestError::Starting | RequestError::Closing => Some(true),
+        RequestError::NotFound
+        | RequestError::Conflict { .. }
+        | RequestError::RangeOutside { .. }
+        | RequestError::BadChunk { .. }
+        | RequestError::TooLarge => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::DiskOptions;
+    use bytes::Bytes;
+    use dps_core::disk::DiskRequest;
+    use dps_core::disk::damage::{Damage, DamageKind};
+    use dps_core::rng::Seed;
+
+    fn disk() -> Disk {
+        let mut disk = Disk::new(Seed::new([5; 32]), DiskOptions::default());
+        let file = File::Volume(1);
+        let parts = vec![Bytes::from(vec![7; 2_000])];
+        disk.perform_now(&DiskRequest::Append { file, offset: 0, parts }).unwrap();
+        disk.perform_now(&DiskRequest::Sync { file, directory: true }).unwrap();
+        disk
+    }
+
+    fn reports(damages: &mut Damages, disk: &Disk, opened: u64) -> bool {
+        let mut findings = Findings::default();
+        let place = Place { volume: 1, offset: 0, position: 1 };
+        let (file, chunk) = (FileId::from_bytes([1; 32]), ChunkId::of(b"x"));
+        damages.chunk(file, chunk, &ChunkFault::Mismatch(place), disk, (opened, opened + 1), &mut findings);
+        !findings.is_empty()
+    }
+
+    #[test]
+    fn a_bad_chunk_needs_an_injection_and_after_healing_a_new_one() {
+        let mut disk = disk();
+        let mut damages = Damages::new(2_000);
+        assert!(reports(&mut damages, &disk, 0), "nothing was injected");
+        assert!(disk.rot(FileClass::Volume));
+        assert!(!reports(&mut damages, &disk, 1));
+        damages.stored(FileId::from_bytes([1; 32]), &[], 3, disk.stamp(), 5);
+        assert!(!reports(&mut damages, &disk, 4), "it may have been read before the put was done");
+        assert!(reports(&mut damages, &disk, 6), "the put has healed it");
+        assert!(disk.rot(FileClass::Volume));
+        assert!(!reports(&mut damages, &disk, 7));
+    }
+
+    #[test]
+    fn damage_is_believed_only_where_it_was_done() {
+        let mut disk = disk();
+        let damage = |file| Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Broken };
+        let found = |disk: &Disk, file| {
+            let mut findings = Findings::default();
+            note(&Note::Damaged(damage(file)), disk, 0, &mut findings);
+            !findings.is_empty()
+        };
+        assert!(found(&disk, File::Volume(1)));
+        disk.rot(FileClass::Volume);
+        assert!(!found(&disk, File::Volume(1)));
+        assert!(found(&disk, File::Journal(1)));
+        assert_eq!(is_excused(&RequestError::LedgerDamaged(Box::new(damage(File::Journal(1)))), &disk), Some(false));
+    }
+}

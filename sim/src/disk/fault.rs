@@ -1,0 +1,288 @@
+//! What goes wrong on demand, and the record of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use dps_core::disk::{DiskError, File, Slot};
+use serde::{Deserialize, Serialize};
+
+use super::truth::Harm;
+use super::{Disk, Medium};
+use crate::draws::index;
+
+/// What an injected write error says (EIO).
+pub const WRITE_ERROR: DiskError = DiskError::Io(5);
+
+/// What a read of a bad sector says (EIO).
+pub const READ_ERROR: DiskError = DiskError::Io(5);
+
+/// Files by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileClass {
+    /// The boot records.
+    Slot,
+    /// The journal's segments.
+    Journal,
+    /// The volumes.
+    Volume,
+}
+
+impl FileClass {
+    /// The class of a file. A staged file counts as what it mostly becomes.
+    #[must_use]
+    pub const fn of(file: File) -> Self {
+        match file {
+            File::Slot(_) | File::Stage(_) => Self::Slot,
+            File::Journal(_) => Self::Journal,
+            File::Volume(_) => Self::Volume,
+        }
+    }
+}
+
+/// Faults that wait for the next request of their kind.
+#[derive(Debug, Default)]
+pub(super) struct Armed {
+    syncs: BTreeMap<FileClass, u32>,
+    appends: BTreeMap<FileClass, u32>,
+    strays: u32,
+    /// Files to shorten or lose at the next stop.
+    deferred: Vec<(FileClass, bool)>,
+}
+
+fn take(counts: &mut BTreeMap<FileClass, u32>, class: FileClass) -> bool {
+    match counts.get_mut(&class) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+impl Armed {
+    pub(super) fn take_failed_sync(&mut self, class: FileClass) -> bool {
+        take(&mut self.syncs, class)
+    }
+}
+
+/// Faults that last for a while. Ends are instants in nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    full_until: u64,
+    slow_until: u64,
+    factor: u64,
+}
+
+impl Windows {
+    pub(super) fn slowness(&self, now: u64) -> u64 {
+        if now < self.slow_until { self.factor.max(1) } else { 1 }
+    }
+}
+
+impl Disk {
+    /// The next sync of a file of this class fails.
+    pub fn arm_failed_sync(&mut self, class: FileClass) {
+        *self.armed.syncs.entry(class).or_default() += 1;
+    }
+
+    /// The next append to a file of this class fails.
+    pub fn arm_failed_append(&mut self, class: FileClass) {
+        *self.armed.appends.entry(class).or_default() += 1;
+    }
+
+    /// At the next sync of a volume one of its sectors goes elsewhere.
+    pub fn arm_stray(&mut self) {
+        self.armed.strays += 1;
+    }
+
+    /// Appends find the disk full until then.
+    pub fn fill(&mut self, until: u64) {
+        self.windows.full_until = self.windows.full_until.max(until);
+    }
+
+    /// Everything takes `factor` times as long until then.
+    pub fn slow(&mut self, until: u64, factor: u64) {
+        self.windows.slow_until = self.windows.slow_until.max(until);
+        self.windows.factor = factor;
+    }
+
+    /// Ends every window and disarms what waits. Damage that is done stays.
+    pub fn heal(&mut self) {
+        self.armed = Armed::default();
+        self.windows = Windows::default();
+    }
+
+    pub(super) fn append_error(&mut self, now: u64, file: File, bytes: usize) -> Option<DiskError> {
+        if take(&mut self.armed.appends, FileClass::of(file)) {
+            return Some(WRITE_ERROR);
+        }
+        (now < self.windows.full_until && bytes > 0).then_some(DiskError::Full)
+    }
+
+    /// Every journal byte below the last append is known durable to a record that is durable itself.
+    pub fn settled(&mut self) {
+        for (file, inode) in self.directory.iter() {
+            if !matches!(file, File::Journal(_)) {
+                continue;
+            }
+            let durable = self.media[&inode].durable().len();
+            let covered = self.last_append.get(&file).copied().unwrap_or(0).min(durable);
+            let known = self.covered.entry(file).or_default();
+            *known = covered.max(*known);
+        }
+    }
+
+    /// Flips a bit of a durable byte of a file of this class. False when nothing could be hit within the budget.
+    pub fn rot(&mut self, class: FileClass) -> bool {
+        self.damage(class, Medium::rot)
+    }
+
+    /// Makes a sector of a file of this class unreadable. False when nothing could be hit within the budget.
+    pub fn lose_sector(&mut self, class: FileClass) -> bool {
+        self.damage(class, Medium::lose_sector)
+    }
+
+    fn damage(
+        &mut self,
+        class: FileClass,
+        how: fn(&mut Medium, usize, &mut dps_core::rng::Rng, u64) -> bool,
+    ) -> bool {
+        let Some((file, limit)) = self.victim(class) else { return false };
+        let inode = self.directory.get(file).expect("a victim exists");
+        let medium = self.media.get_mut(&inode).expect("a name leads to a content");
+        let done = how(medium, limit, &mut self.choice, self.stamp + 1);
+        self.stamp += u64::from(done);
+        done
+    }
+
+    /// A drawn file of this class, and how many of its bytes may be damaged: all of a volume, what is settled of a
+    /// journal segment, all of a boot record as long as the other one is whole.
+    fn victim(&mut self, class: FileClass) -> Option<(File, usize)> {
+        let found: Vec<(File, usize)> = self
+            .directory
+            .iter()
+            .map(|(file, _)| file)
+            .filter(|file| FileClass::of(*file) == class && self.directory.is_durable(*file))
+            .filter_map(|file| match file {
+                File::Volume(_) => Some((file, usize::MAX)),
+                File::Journal(_) => self.covered.get(&file).map(|limit| (file, *limit)),
+                File::Slot(slot) => {
+                    let other = if slot == Slot::BootEven { Slot::BootOdd } else { Slot::BootEven };
+                    let other = File::Slot(other);
+                    let whole = self.directory.is_durable(other) && self.harms(other).is_empty();
+                    whole.then_some((file, usize::MAX))
+                }
+                File::Stage(_) => None,
+            })
+            .collect();
+        found.get(index(&mut self.choice, found.len())).copied()
+    }
+
+    /// At the next stop a file of this class is cut short. Of journals only one that later ones follow.
+    pub fn shorten_at_stop(&mut self, class: FileClass) {
+        self.armed.deferred.push((class, false));
+    }
+
+    /// At the next stop a file of this class vanishes. Of journals only one that later ones follow.
+    pub fn lose_file_at_stop(&mut self, class: FileClass) {
+        self.armed.deferred.push((class, true));
+    }
+
+    pub(super) fn apply_deferred(&mut self) {
+        for (class, vanish) in std::mem::take(&mut self.armed.deferred) {
+            let victims: Vec<(File, u64)> = self
+                .directory
+                .iter()
+                .filter(|(file, _)| self.directory.is_durable(*file))
+                .filter(|(file, _)| match file {
+                    File::Volume(_) => class == FileClass::Volume,
+                    File::Journal(number) => class == FileClass::Journal && self.is_followed(*number),
+                    File::Slot(_) | File::Stage(_) => false,
+                })
+                .collect();
+            let Some((file, inode)) = victims.get(index(&mut self.choice, victims.len())).copied() else { continue };
+            let medium = self.media.get_mut(&inode).expect("a name leads to a content");
+            if vanish {
+                self.stamp += 1;
+                self.directory.lose(file);
+                self.lost.insert(file, self.stamp);
+            } else if medium.shorten(&mut self.choice, self.stamp + 1) {
+                self.stamp += 1;
+            }
+        }
+    }
+
+    /// Whether a later segment was settled, so that nothing of this one can pass for a tail.
+    fn is_followed(&self, number: u64) -> bool {
+        let later = |file: &File| matches!(file, File::Journal(other) if *other > number);
+        self.covered.iter().any(|(file, limit)| later(file) && *limit > 0)
+    }
+
+    pub(super) fn sync_astray(&mut self, file: File) -> Result<bool, DiskError> {
+        if self.armed.strays == 0 || !matches!(file, File::Volume(_)) {
+            return Ok(false);
+        }
+        let inode = self.directory.get(file).ok_or(DiskError::NotFound)?;
+        let medium = self.media.get_mut(&inode).expect("a name leads to a content");
+        let Some(bytes) = medium.sync_astray(&mut self.choice, self.stamp + 1) else { return Ok(false) };
+        self.armed.strays -= 1;
+        self.stamp += 1;
+        if let Some((victim, _)) = self.victim(FileClass::Volume) {
+            let inode = self.directory.get(victim).expect("a victim exists");
+            let medium = self.media.get_mut(&inode).expect("a name leads to a content");
+            medium.receive_stray(&bytes, &mut self.choice, self.stamp);
+        }
+        Ok(true)
+    }
+
+    /// Injections so far; damage that is done later has a larger stamp.
+    #[must_use]
+    pub const fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// What was injected into a file that exists.
+    #[must_use]
+    pub fn harms(&self, file: File) -> &[Harm] {
+        self.directory.get(file).map_or(&[], |inode| self.media[&inode].harms())
+    }
+
+    /// Whether the file was damaged, within `bytes` and after `stamp`, or made to vanish after `stamp`.
+    #[must_use]
+    pub fn is_harmed(&self, file: File, bytes: &Range<usize>, stamp: u64) -> bool {
+        let lost = self.lost.get(&file).is_some_and(|at| *at > stamp);
+        let overlaps = |harm: &Harm| harm.first < bytes.end && bytes.start < harm.end && harm.stamp > stamp;
+        lost || self.harms(file).iter().any(overlaps)
+    }
+
+    /// Whether a journal segment up to this one was damaged or made to vanish.
+    #[must_use]
+    pub fn is_journal_harmed(&self, number: u64) -> bool {
+        let earlier = |file: &File| matches!(file, File::Journal(other) if *other <= number);
+        let harmed = |file: File| earlier(&file) && !self.harms(file).is_empty();
+        self.lost.keys().any(earlier) || self.directory.iter().any(|(file, _)| harmed(file))
+    }
+
+    /// Whether any file of this class was damaged or made to vanish.
+    #[must_use]
+    pub fn is_class_harmed(&self, class: FileClass) -> bool {
+        let lost = self.lost.keys().any(|file| FileClass::of(*file) == class);
+        let harmed = |file: File| FileClass::of(file) == class && !self.harms(file).is_empty();
+        lost || self.directory.iter().any(|(file, _)| harmed(file))
+    }
+
+    /// Whether this write error was injected into this file since the last start, or into a staged one that was to
+    /// become it.
+    #[must_use]
+    pub fn has_refused(&self, file: File, error: DiskError) -> bool {
+        let staged = |other: &File| matches!(other, File::Stage(_));
+        self.refused.iter().any(|(other, found)| *found == error && (*other == file || staged(other)))
+    }
+
+    /// Whether any write error was injected since the last start; only full disks when `full`.
+    #[must_use]
+    pub fn is_refusing(&self, full: bool) -> bool {
+        self.refused.values().any(|error| !full || *error == DiskError::Full)
+    }
+}

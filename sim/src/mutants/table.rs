@@ -1,0 +1,250 @@
+//! The table of mutants, `sim/mutants.toml`: what is changed in the sources, and which checker must notice.
+//!
+//! ```toml
+//! required = 20                    # so many rows must be killed by the checker they name
+//!
+//! [[mutant]]
+//! id = "ack-before-sync"
+//! title = "a put is acknowledged before the sync of its journal record"
+//! file = "core/src/disk/journal.rs"
+//! find = "self.durable >= position"
+//! replace = "true"
+//! as = "expr"
+//! checker = "S1"
+//! ```
+//!
+//! Optional keys: `seed` (one that kills the row; kept on the line after `id`, where recording rewrites it), `seeds_max`
+//! (how far to search without one, else [`SEEDS_MAX`]), `scenario` (else [`SCENARIO`]).
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Seeds that are tried for a row that does not say how many.
+pub(crate) const SEEDS_MAX: u64 = 200;
+
+/// The scenario of a row that does not name one.
+pub(crate) const SCENARIO: &str = "keystore";
+
+/// The whole table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// Rows that must be killed in a full sweep.
+    #[serde(default)]
+    pub(crate) required: usize,
+    /// The rows. The mutant's number in the changed sources is its place here, from 1.
+    #[serde(default, rename = "mutant")]
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One mutant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    /// A short name, unique in the table.
+    pub(crate) id: String,
+    /// A seed that kills it.
+    pub(crate) seed: Option<u64>,
+    /// What is wrong with it, for people.
+    pub(crate) title: String,
+    /// The file that is changed, from the root of the workspace.
+    pub(crate) file: String,
+    /// The text that is replaced; it occurs exactly once in the file.
+    pub(crate) find: String,
+    /// What stands there instead. Empty to leave a statement out.
+    pub(crate) replace: String,
+    /// What kind of text it is, so that it can be put under a condition.
+    #[serde(rename = "as")]
+    pub(crate) kind: Kind,
+    /// The checker that must notice.
+    pub(crate) checker: String,
+    /// Seeds to try without a recorded one, from 1.
+    #[serde(default = "seeds_max")]
+    pub(crate) seeds_max: u64,
+    /// The scenario to run.
+    #[serde(default = "scenario")]
+    pub(crate) scenario: String,
+}
+
+/// What kind of text a row replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// An expression: it goes into parentheses, so that it may stand anywhere in a larger one.
+    Expr,
+    /// Whole statements, or the last expression of a block. What a `let` names in them is not seen outside.
+    Stmt,
+}
+
+fn seeds_max() -> u64 {
+    SEEDS_MAX
+}
+
+fn scenario() -> String {
+    SCENARIO.to_owned()
+}
+
+/// Why a table can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TableError {
+    /// Not TOML, or not a table of mutants.
+    #[error("the table of mutants can't be read: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// Two rows have one name.
+    #[error("mutant {0}: there are two rows of this name")]
+    Twice(String),
+    /// A row lacks what it needs.
+    #[error("mutant {id}: {what}")]
+    Row {
+        /// The row.
+        id: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A seed can't be written into the text.
+    #[error("mutant {0}: its `id` line was not found, so its seed can't be recorded")]
+    NoPlace(String),
+}
+
+impl Table {
+    /// Reads and checks a table. Space around `find` and `replace` is not part of them.
+    ///
+    /// # Errors
+    /// What is wrong, and with which row.
+    pub(crate) fn parse(text: &str) -> Result<Self, TableError> {
+        let mut table: Self = toml::from_str(text)?;
+        let mut ids = BTreeMap::new();
+        for row in &mut table.rows {
+            row.find = row.find.trim().to_owned();
+            row.replace = row.replace.trim().to_owned();
+            if ids.insert(row.id.clone(), ()).is_some() {
+                return Err(TableError::Twice(row.id.clone()));
+            }
+            if let Some(what) = row.fault() {
+                return Err(TableError::Row { id: row.id.clone(), what });
+            }
+        }
+        Ok(table)
+    }
+}
+
+impl Row {
+    fn fault(&self) -> Option<&'static str> {
+        if self.id.is_empty() {
+            Some("a row needs an `id`")
+        } else if self.find.is_empty() {
+            Some("`find` is empty")
+        } else if self.find == self.replace {
+            Some("`replace` changes nothing")
+        } else if self.kind == Kind::Expr && self.replace.is_empty() {
+            Some("an expression can't be replaced by nothing")
+        } else if self.checker.is_empty() {
+            Some("`checker` is empty")
+        } else if self.seeds_max == 0 {
+            Some("`seeds_max` is 0")
+        } else {
+            None
+        }
+    }
+}
+
+/// The text of a table with `seed` recorded for the row `id`, everything else left as it is.
+///
+/// # Errors
+/// When the result would not be the same table with that seed, for example because the row is laid out unusually.
+pub(crate) fn record(text: &str, id: &str, seed: u64) -> Result<String, TableError> {
+    let head = format!("id = \"{id}\"");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let Some(at) = lines.iter().position(|line| line.trim_end() == head) else {
+        return Err(TableError::NoPlace(id.to_owned()));
+    };
+    let line = format!("seed = {seed}");
+    match lines.get_mut(at + 1) {
+        Some(next) if next.starts_with("seed = ") => *next = line,
+        Some(_) | None => lines.insert(at + 1, line),
+    }
+    let new = lines.join("\n") + "\n";
+    let mut expected = Table::parse(text)?.rows;
+    for row in expected.iter_mut().filter(|row| row.id == id) {
+        row.seed = Some(seed);
+    }
+    if Table::parse(&new)?.rows == expected { Ok(new) } else { Err(TableError::NoPlace(id.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"# A toy.
+required = 1
+
+[[mutant]]
+id = "greedy"
+title = "takes one more than there is"
+file = "core/src/toy.rs"
+find = "n < max"
+replace = "n <= max"
+as = "expr"
+checker = "S1"
+
+[[mutant]]
+id = "forgetful"
+seed = 3
+title = "never writes"
+file = "core/src/toy.rs"
+find = '''
+self.write(n);
+self.sync();
+'''
+replace = ""
+as = "stmt"
+checker = "S3"
+seeds_max = 9
+"#;
+
+    #[test]
+    fn rows_are_read_with_what_they_leave_out() {
+        let table = Table::parse(TEXT).unwrap();
+        assert_eq!(table.required, 1);
+        let [greedy, forgetful] = &table.rows[..] else { panic!("two rows") };
+        assert_eq!((greedy.seed, greedy.seeds_max, &*greedy.scenario), (None, SEEDS_MAX, SCENARIO));
+        assert_eq!((forgetful.seed, forgetful.seeds_max, forgetful.kind), (Some(3), 9, Kind::Stmt));
+        assert_eq!(forgetful.find, "self.write(n);\nself.sync();");
+    }
+
+    #[test]
+    fn each_bad_row_is_named() {
+        for (from, to, expected) in [
+            ("\"forgetful\"", "\"greedy\"", "mutant greedy: there are two rows of this name"),
+            ("\"n < max\"", "\" \"", "mutant greedy: `find` is empty"),
+            ("\"n <= max\"", "\"n < max \"", "mutant greedy: `replace` changes nothing"),
+            ("\"n <= max\"", "\"\"", "mutant greedy: an expression can't be replaced by nothing"),
+            ("\"S3\"", "\"\"", "mutant forgetful: `checker` is empty"),
+            ("seeds_max = 9", "seeds_max = 0", "mutant forgetful: `seeds_max` is 0"),
+        ] {
+            assert!(TEXT.contains(from), "{from}");
+            assert_eq!(Table::parse(&TEXT.replacen(from, to, 1)).unwrap_err().to_string(), expected);
+        }
+        for broken in [TEXT.replace("as = ", "kind = "), TEXT.replace("\"expr\"", "\"type\""), TEXT.replace("[[", "[")]
+        {
+            assert!(matches!(Table::parse(&broken), Err(TableError::Syntax(_))));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_recorded_and_nothing_else_changes() {
+        let first = record(TEXT, "greedy", 41).unwrap();
+        assert_eq!(first, TEXT.replace("id = \"greedy\"\n", "id = \"greedy\"\nseed = 41\n"));
+        let second = record(&first, "forgetful", 5).unwrap();
+        assert_eq!(second, first.replace("seed = 3\n", "seed = 5\n"));
+        assert_eq!(Table::parse(&second).unwrap().rows[1].seed, Some(5));
+    }
+
+    #[test]
+    fn a_row_laid_out_otherwise_is_not_recorded() {
+        let elsewhere = TEXT.replace("\"S1\"", "\"S1\"\nseed = 1");
+        assert!(record(&elsewhere, "greedy", 2).is_err(), "a second seed line would make the table unreadable");
+        assert!(matches!(record(TEXT, "unknown", 2), Err(TableError::NoPlace(_))));
+    }
+}

@@ -1,0 +1,300 @@
+//! Fault plans as data: what goes wrong, when, and on which observation. A plan can be printed, edited and replayed.
+
+mod draw;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{FileClass, Survive};
+
+pub(crate) use draw::{PlanClass, draw};
+
+/// Everything that goes wrong in a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Faults at fixed times.
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// Faults that wait for an observation.
+    #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<Trigger>,
+}
+
+/// A fault at a fixed time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Nanoseconds since the start of the run.
+    pub at_ns: u64,
+    /// Nanoseconds that it lasts; 0 for what happens at once.
+    #[serde(default)]
+    pub duration_ns: u64,
+    /// The host it strikes.
+    #[serde(default)]
+    pub host: u32,
+    /// What happens.
+    pub action: Action,
+}
+
+/// A fault that waits for an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trigger {
+    /// What to wait for.
+    pub point: Point,
+    /// At which time of its happening, from 1, counted over the whole run.
+    pub nth: u32,
+    /// The host.
+    #[serde(default)]
+    pub host: u32,
+    /// Nanoseconds between the observation and the fault.
+    #[serde(default)]
+    pub delay_ns: u64,
+    /// Nanoseconds that it lasts; 0 for what happens at once.
+    #[serde(default)]
+    pub duration_ns: u64,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
+pub enum Action {
+    /// The machine loses power and starts again later.
+    Crash {
+        /// What of the unsynced state survives.
+        survive: Survive,
+        /// Nanoseconds until the next start.
+        down_ns: u64,
+        /// Wait until a write is pending.
+        pending: bool,
+    },
+    /// The process is killed and starts again later; the machine goes on.
+    Kill {
+        /// Nanoseconds until the next start.
+        down_ns: u64,
+    },
+    /// The node is asked to close, and starts again later.
+    Close {
+        /// Nanoseconds until the next start.
+        down_ns: u64,
+    },
+    /// The node is not run for the fault's duration.
+    Pause,
+    /// The wall clock jumps.
+    WallJump {
+        /// Forwards or backwards.
+        forwards: bool,
+        /// How far, in nanoseconds.
+        by_ns: u64,
+    },
+    /// A bit of a durable byte flips.
+    BitRot {
+        /// In which files.
+        target: FileClass,
+    },
+    /// A durable sector can't be read any more.
+    LatentError {
+        /// In which files.
+        target: FileClass,
+    },
+    /// A sector of the next volume sync goes elsewhere.
+    Misdirect,
+    /// The next sync fails, and what it left undone is not tried again.
+    FailSync {
+        /// Of which files.
+        target: FileClass,
+    },
+    /// The next append fails.
+    FailAppend {
+        /// To which files.
+        target: FileClass,
+    },
+    /// The disk is full for the fault's duration.
+    DiskFull,
+    /// The disk is slow for the fault's duration.
+    Slow {
+        /// How many times slower.
+        factor: u64,
+    },
+    /// A file is cut short while the node is down.
+    Shorten {
+        /// Which files.
+        target: FileClass,
+    },
+    /// A file vanishes while the node is down.
+    LoseFile {
+        /// Which files.
+        target: FileClass,
+    },
+}
+
+/// Kinds of faults, as rows of the exercise table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// [`Action::Crash`].
+    Crash,
+    /// [`Action::Kill`].
+    Kill,
+    /// [`Action::Close`].
+    Close,
+    /// [`Action::Pause`].
+    Pause,
+    /// [`Action::WallJump`].
+    WallJump,
+    /// [`Action::BitRot`] of a volume.
+    VolumeRot,
+    /// [`Action::BitRot`] of a journal segment or boot record.
+    JournalRot,
+    /// [`Action::LatentError`].
+    LatentError,
+    /// [`Action::Misdirect`].
+    Misdirect,
+    /// [`Action::FailSync`].
+    FailSync,
+    /// [`Action::FailAppend`].
+    FailAppend,
+    /// [`Action::DiskFull`].
+    DiskFull,
+    /// [`Action::Slow`].
+    Slow,
+    /// [`Action::Shorten`] and [`Action::LoseFile`].
+    LostFile,
+}
+
+impl FaultKind {
+    /// Every kind, in the order of the exercise table.
+    pub const ALL: [Self; 14] = [
+        Self::Crash,
+        Self::Kill,
+        Self::Close,
+        Self::Pause,
+        Self::WallJump,
+        Self::VolumeRot,
+        Self::JournalRot,
+        Self::LatentError,
+        Self::Misdirect,
+        Self::FailSync,
+        Self::FailAppend,
+        Self::DiskFull,
+        Self::Slow,
+        Self::LostFile,
+    ];
+
+    /// The name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Kill => "kill",
+            Self::Close => "close",
+            Self::Pause => "pause",
+            Self::WallJump => "wall jump",
+            Self::VolumeRot => "volume rot",
+            Self::JournalRot => "journal rot",
+            Self::LatentError => "latent error",
+            Self::Misdirect => "misdirect",
+            Self::FailSync => "failed sync",
+            Self::FailAppend => "failed append",
+            Self::DiskFull => "disk full",
+            Self::Slow => "slow disk",
+            Self::LostFile => "lost file",
+        }
+    }
+}
+
+impl Action {
+    /// The row of the exercise table.
+    #[must_use]
+    pub const fn kind(&self) -> FaultKind {
+        match self {
+            Self::Crash { .. } => FaultKind::Crash,
+            Self::Kill { .. } => FaultKind::Kill,
+            Self::Close { .. } => FaultKind::Close,
+            Self::Pause => FaultKind::Pause,
+            Self::WallJump { .. } => FaultKind::WallJump,
+            Self::BitRot { target: FileClass::Volume } => FaultKind::VolumeRot,
+            Self::BitRot { .. } => FaultKind::JournalRot,
+            Self::LatentError { .. } => FaultKind::LatentError,
+            Self::Misdirect => FaultKind::Misdirect,
+            Self::FailSync { .. } => FaultKind::FailSync,
+            Self::FailAppend { .. } => FaultKind::FailAppend,
+            Self::DiskFull => FaultKind::DiskFull,
+            Self::Slow { .. } => FaultKind::Slow,
+            Self::Shorten { .. } | Self::LoseFile { .. } => FaultKind::LostFile,
+        }
+    }
+}
+
+/// Something that a trigger can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "on")]
+pub enum Point {
+    /// The node said that it serves.
+    Serving,
+    /// The node said that everything acknowledged is known durable.
+    Settled,
+    /// The node created a file.
+    Created {
+        /// Of this class.
+        file: FileClass,
+    },
+    /// The node closed a file for good.
+    Sealed {
+        /// Of this class.
+        file: FileClass,
+    },
+    /// The node asked for an append, which is not done.
+    Appending {
+        /// To a file of this class.
+        file: FileClass,
+    },
+    /// The node asked for a sync, which is not done.
+    Syncing {
+        /// Of a file of this class.
+        file: FileClass,
+    },
+    /// A sync was done, and the node has not heard of it.
+    Synced {
+        /// Of a file of this class.
+        file: FileClass,
+    },
+    /// The node asked for a publication, which is not done.
+    Publishing,
+    /// The node asked for a removal, which is not done.
+    Removing,
+    /// The node asked for a read while it starts, which is not done.
+    BootRead,
+}
+
+/// A plan that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Neither TOML nor JSON of the right shape.
+    #[error("the fault plan can't be read: {0}")]
+    Malformed(String),
+}
+
+impl Plan {
+    /// The plan as TOML.
+    ///
+    /// # Panics
+    /// Never: every plan has a text.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan is a table of plain values")
+    }
+
+    /// Reads a plan from TOML, or from JSON when the text begins with a brace.
+    ///
+    /// # Errors
+    /// What the parser says.
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| PlanError::Malformed(error.to_string()))
+        } else {
+            toml::from_str(text).map_err(|error| PlanError::Malformed(error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A client that stores a file.
+
+use std::sync::Arc;
+
+use dps_core::id::ChunkId;
+use dps_core::ledger::file::Expect;
+use dps_core::ledger::name::Name;
+use dps_core::node::{Reply, Request, RequestError, StoredFile};
+
+use super::desk::{Conversation, Desk, Outcome};
+use crate::check::{conservation, crash, durable};
+use crate::content::Content;
+use crate::model::{Mark, WriteId};
+
+/// What to store and how.
+#[derive(Clone, Debug)]
+pub(crate) struct PutPlan {
+    pub(crate) name: Name,
+    pub(crate) content: Arc<Content>,
+    pub(crate) expect: Expect,
+    /// Whether the size is kept from the node.
+    pub(crate) piped: bool,
+    /// Cancel after so many chunks; one more than there are is right after the commit.
+    pub(crate) cancel_at: Option<usize>,
+    /// Nanoseconds of hesitation before each chunk.
+    pub(crate) hesitation_ns: u64,
+}
+
+/// The conversation.
+#[derive(Debug)]
+pub(crate) struct Put {
+    plan: PutPlan,
+    next: usize,
+    credit: u64,
+    cancelled: bool,
+    stored: bool,
+    write: Option<WriteId>,
+    version_known: Option<u64>,
+    version_floor: u64,
+    since: Mark,
+    stamp: u64,
+}
+
+impl Put {
+    pub(crate) fn new(plan: PutPlan) -> Self {
+        Self {
+            plan,
+            next: 0,
+            credit: 0,
+            cancelled: false,
+            stored: false,
+            write: None,
+            version_known: None,
+            version_floor: 0,
+            since: 0,
+            stamp: 0,
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        self.plan.content.cut(self.plan.piped).chunks.len()
+    }
+
+    /// Sends what credit allows, and the commit after the last chunk.
+    fn pump(&mut self, desk: &mut Desk<'_>) {
+        while !self.cancelled && self.write.is_none() {
+            if self.plan.cancel_at == Some(self.next) {
+                self.cancelled = true;
+                desk.send_later(Request::Cancel, self.plan.hesitation_ns);
+                return;
+            }
+            if self.next == self.chunks() {
+                return self.commit(desk);
+            }
+            let chunk = self.plan.content.cut(self.plan.piped).chunks[self.next].clone();
+            let bytes = chunk.bytes().len() as u64;
+            if self.credit < bytes {
+                return;
+            }
+            self.credit -= bytes;
+            self.next += 1;
+            desk.send_later(Request::PutChunk(chunk), self.plan.hesitation_ns);
+        }
+    }
+
+    fn commit(&mut self, desk: &mut Desk<'_>) {
+        let file = self.plan.content.file;
+        self.version_known = desk.oracle.model.version(&self.plan.name);
+        self.version_floor = desk.oracle.version_max;
+        self.write = Some(desk.oracle.model.begin(&self.plan.name, Some(file), desk.view.incarnation));
+        desk.send(Request::PutCommit(self.plan.content.cut(self.plan.piped).digest));
+        if self.plan.cancel_at.is_some_and(|at| at > self.chunks()) {
+            self.cancelled = true;
+            desk.send_later(Request::Cancel, self.plan.hesitation_ns);
+        }
+    }
+
+    fn stored(&mut self, desk: &mut Desk<'_>, stored: &StoredFile) {
+        let Some(write) = self.write else { return desk.unexpected(stored) };
+        let (name, content, at) = (&self.plan.name, &self.plan.content, desk.view.at);
+        self.stored = true;
+        if stored.stat.name.as_ref() != Some(name) || stored.stat.file != content.file {
+            let found = format!("{:?} as {:?}", stored.stat.file, stored.stat.name);
+            let expected = format!("{:?} as {name:?}", content.file);
+            durable::differs("what a put stored", &found, &expected, at, desk.findings());
+        }
+        let version = stored.stat.version;
+        durable::version(name, version, self.version_floor, at, desk.findings());
+        self.check_condition(desk);
+        desk.oracle.version_max = desk.oracle.version_max.max(version);
+        desk.oracle.model.acknowledge(name, write, Some(version));
+        desk.check_stat(&stored.stat, self.since);
+        let chunks: Vec<ChunkId> =
+            content.cut(self.plan.piped).chunks.iter().map(dps_core::id::VerifiedChunk::id).collect();
+        desk.oracle.damages.stored(content.file, &chunks, desk.opened_at, self.stamp, at);
+    }
+
+    /// Only this client writes the name, so what it meant at the commit is what it meant before.
+    fn check_condition(&self, desk: &mut Desk<'_>) {
+        let holds = match (self.plan.expect, self.version_known) {
+            (Expect::Any, _) | (_, None) => true,
+            (Expect::Absent, Some(_)) => false,
+            (Expect::Version(expected), Some(known)) => expected == known,
+        };
+        if !holds {
+            let condition = format!("{:?}", self.plan.expect);
+            crash::condition(&self.plan.name, &condition, desk.view.at, desk.findings());
+        }
+    }
+}
+
+impl Conversation for Put {
+    fn open(&mut self, desk: &mut Desk<'_>) {
+        self.since = desk.mark();
+        self.stamp = desk.stamp();
+        let size = (!self.plan.piped).then_some(self.plan.content.bytes.len() as u64);
+        desk.send(Request::PutOpen { name: self.plan.name.clone(), expect: self.plan.expect, size });
+        if self.chunks() == 0 {
+            self.pump(desk);
+        }
+    }
+
+    fn reply(&mut self, desk: &mut Desk<'_>, reply: Reply, last: bool) {
+        match reply {
+            Reply::Credit { bytes } if !last => {
+                self.credit += bytes;
+                let most = desk.oracle.ingest_bytes_max;
+                conservation::within("unused credit", self.credit, most, desk.view.at, desk.findings());
+                self.pump(desk);
+            }
+            Reply::Stored(stored) if last || self.cancelled => self.stored(desk, &stored),
+            Reply::Cancelled if last && self.cancelled => {
+                if let Some(write) = self.write
+                    && !self.stored
+                {
+                    desk.refuse(&self.plan.name, write);
+                }
+            }
+            other => desk.unexpected(&other),
+        }
+        if last {
+            desk.outcome = Some(Outcome::Done);
+        }
+    }
+
+    fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
+        if let Some(write) = self.write
+            && !matches!(error, RequestError::OutcomeUnknown(_))
+        {
+            desk.refuse(&self.plan.name, write);
+        }
+        match error {
+            RequestError::Conflict { current } if self.plan.expect != Expect::Any => {
+                desk.conflict(&self.plan.name, *current);
+                let holds = match self.plan.expect {
+                    Expect::Any => true,
+                    Expect::Absent => current.is_none(),
+                    Expect::Version(version) => *current == Some(version),
+                };
+                if holds {
+                    desk.unexpected(error);
+                }
+                Some(Outcome::Done)
+            }
+            RequestError::TooLarge if !desk.fits_manifest(self.chunks()) => Some(Outcome::Done),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! House rules that no compiler checks.
+
+use dps_tests::source::{code_only, functions, without_tests, words};
+use dps_tests::tree::{self, TextFile};
+
+/// Lines of a file.
+const FILE_LINES_MAX: usize = 600;
+
+/// Lines of a function.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Complaints about `files`, one a line, must be none.
+fn check(files: &[TextFile], rule: impl Fn(&TextFile) -> Vec<String>) {
+    let complaints = files.iter().flat_map(|file| rule(file).into_iter().map(|what| format!("{}: {what}", file.path)));
+    let complaints: Vec<String> = complaints.collect();
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// Every place in `code` where `pattern` begins a word, as a complaint.
+fn places(code: &str, pattern: &str) -> Vec<String> {
+    let starts = code.match_indices(pattern).filter(|(at, _)| {
+        let before = code[..*at].chars().next_back();
+        !before.is_some_and(|c| c == '_' || c.is_alphanumeric())
+    });
+    starts.map(|(at, _)| format!("line {}: {pattern}", code[..at].matches('\n').count() + 1)).collect()
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    check(&tree::files(&[".rs"]), |file| {
+        let lines = file.text.lines().count();
+        let mut complaints = Vec::new();
+        if lines > FILE_LINES_MAX {
+            complaints.push(format!("{lines} lines, at most {FILE_LINES_MAX}"));
+        }
+        let long = functions(&code_only(&file.text)).into_iter().filter(|f| f.lines > FUNCTION_LINES_MAX);
+        complaints.extend(
+            long.map(|f| format!("line {}: {} has {} lines, at most {FUNCTION_LINES_MAX}", f.line, f.name, f.lines)),
+        );
+        complaints
+    });
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    check(&tree::files(&[".rs"]), |file| {
+        // A fuzz target begins with what its linker needs.
+        let first = file.text.lines().find(|line| !line.starts_with("#![no_main]"));
+        if first.is_some_and(|line| line.starts_with("//! ")) { vec![] } else { vec!["no `//!` head".to_owned()] }
+    });
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    check(&tree::files(&[".rs"]), |file| {
+        let code = code_only(&file.text);
+        ["todo!", "unimplemented!", "dbg!", "#[ignore", "#![allow(dead_code", "#[allow(dead_code"]
+            .into_iter()
+            .flat_map(|word| places(&code, word))
+            .collect()
+    });
+}
+
+#[test]
+fn the_core_reaches_for_nothing_outside() {
+    let mut files = tree::files(&[".rs"]);
+    files.retain(|file| file.is_below("core/src/") && !file.is_test());
+    check(&files, |file| {
+        let code = without_tests(&code_only(&file.text));
+        let mut complaints: Vec<String> = ["std::", "extern crate std", ".unwrap()", "static mut", "thread_local!"]
+            .into_iter()
+            .flat_map(|word| places(&code, word))
+            .collect();
+        let banned = ["f32", "f64", "HashMap", "HashSet", "RefCell", "Mutex", "RwLock", "OnceLock", "unsafe"];
+        let found = words(&code).filter(|(_, word)| banned.contains(word));
+        complaints.extend(found.map(|(at, word)| format!("line {}: {word}", code[..at].matches('\n').count() + 1)));
+        // A cell in a value is the value's business; one in a static would be shared by all machines.
+        let statics = code.lines().filter(|line| line.contains("static ") && line.contains("Atomic"));
+        complaints.extend(statics.map(str::to_owned));
+        complaints
+    });
+}
+
+#[test]
+fn only_the_renderer_prints() {
+    let mut files = tree::files(&[".rs"]);
+    files.retain(|file| !file.is_test() && !file.is_below("tests/"));
+    check(&files, |file| {
+        let name = file.path.rsplit('/').next().expect("a path has a last part");
+        if name == "render.rs" || file.path.contains("/render/") {
+            return vec![];
+        }
+        let code = without_tests(&code_only(&file.text));
+        ["print!", "println!", "eprint!", "eprintln!"].into_iter().flat_map(|word| places(&code, word)).collect()
+    });
+}
+
+#[test]
+fn names_come_from_the_field() {
+    check(&tree::files(&[".rs"]), |file| {
+        let vague = ["utils", "util", "common", "helpers", "helper", "manager", "misc"];
+        let parts = file.path.trim_end_matches(".rs").split('/');
+        parts.filter(|part| vague.contains(part)).map(|part| format!("{part} is no name of the field")).collect()
+    });
+}
+
+#[test]
+fn what_is_written_speaks_of_dps_alone() {
+    let mut files = tree::files(&[".md", ".rs", ".toml", ".yml", ".txt", "run"]);
+    // This file has to name what it bans.
+    files.retain(|file| file.path != "tests/tests/tidy.rs");
+    check(&files, |file| {
+        let text = file.text.to_lowercase();
+        ["/work/", "/root/", "/home/", "issue #", "worktree", "milestone", "this session", "a session of"]
+            .into_iter()
+            .flat_map(|word| places(&text, word))
+            .collect()
+    });
+}
+
+#[test]
+fn the_changelog_has_a_place_for_what_comes_next() {
+    let text = read("CHANGELOG.md");
+    assert!(text.lines().any(|line| line == "## Unreleased"));
+}
+
+#[test]
+fn the_readme_is_short_enough_to_be_read() {
+    let lines = read("README.md").lines().count();
+    assert!((100..=150).contains(&lines), "README.md has {lines} lines");
+}
+
+/// The rows of the plan name tests as `` `path/to/file.rs::name` ``.
+#[test]
+fn every_test_that_the_plan_names_exists() {
+    let plan = read("docs/plan.md");
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for (path, name) in plan.split('`').filter_map(|text| text.split_once(".rs::")) {
+        named += 1;
+        let path = format!("{path}.rs");
+        let text = std::fs::read_to_string(tree::root().join(&path)).unwrap_or_default();
+        if !has_test(&text, name) {
+            missing.push(format!("{path}::{name}"));
+        }
+    }
+    assert!(named > 0, "docs/plan.md names no test");
+    assert!(missing.is_empty(), "docs/plan.md names tests that do not exist:\n{}", missing.join("\n"));
+}
+
+/// Whether a function `name` stands under a `#[test]`, or under a macro that makes tests of functions.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let head = format!("fn {name}(");
+    let is_attribute = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
+    lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with(&head))
+        .any(|(at, _)| lines[..at].iter().rev().take_while(is_attribute).any(|line| line.starts_with("#[test]")))
+}
+
+#[test]
+fn every_row_of_the_plan_says_how_it_stands() {
+    let plan = read("docs/plan.md");
+    let rows: Vec<&str> = plan.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Item")).collect();
+    assert!(rows.len() > 100, "the plan has a row for every line, not only {}", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [item, state] = cells[..] else { panic!("a row has two cells: {row}") };
+        let told = state.contains(".rs::") || state.starts_with("later") || state.starts_with("departure: ");
+        assert!(
+            !item.is_empty() && told,
+            "a row names a test, says \"later\" or gives the reason of a departure: {row}"
+        );
+    }
+}
+
+#[test]
+fn rules_can_be_broken() {
+    assert_eq!(places("a std::b\nmy_std::c std::d", "std::"), ["line 1: std::", "line 2: std::"]);
+    assert!(has_test("    #[test]\n    // why\n    fn a() {}", "a"));
+    assert!(!has_test("#[test]\nfn ab() {}\nfn a() {}", "a"));
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(tree::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
