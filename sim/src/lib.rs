@@ -20,6 +20,8 @@ mod report;
 mod scenario;
 mod setup;
 pub mod swarm;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod workload;
 mod world;
