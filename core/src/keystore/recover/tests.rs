@@ -11,8 +11,9 @@ use crate::disk::damage::DamageKind;
 use crate::disk::testing::{TestDisk, any_pieces, boot, fixed_cases, forge, rng};
 use crate::disk::writer::WriterOp;
 use crate::keystore::ChunkFault;
+use crate::keystore::StoreError;
+use crate::keystore::store::Event;
 use crate::keystore::store::tests::{Desk, chunk, config};
-use crate::keystore::store::{Event, StoreError};
 use crate::rng::Rng;
 
 /// How a start goes.
@@ -80,6 +81,7 @@ fn loads(desk: &mut Desk, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
                 good.push(number);
             }
             Err(ChunkFault::Missing { .. } | ChunkFault::Mismatch(_) | ChunkFault::Unreadable(..)) => {}
+            Err(ChunkFault::Malformed) => panic!("the store knows nothing of manifests"),
         }
     }
     good.sort_unstable();
