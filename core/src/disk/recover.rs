@@ -13,7 +13,7 @@ use core::mem;
 use super::damage::{Damage, DamageKind};
 use super::record::{FileKey, FileKind, HEAD_BODY_LEN, HEADER_LEN, Head, Kind, Parsed, Predecessor, Stamp, parse};
 use super::scan::{Gap, Record, Scan, Scanner};
-use super::{DiskReply, DiskRequest, DiskResult, Verify};
+use super::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
 use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
 
@@ -49,6 +49,9 @@ pub struct Ending {
     pub damages: Vec<Damage>,
     /// Damages beyond those.
     pub damages_omitted: u64,
+    /// A file that may not be read at all, and why. Where it ends is not known, so nothing may be written that would say
+    /// so: once it can be read again, all of it counts.
+    pub refused: Option<(File, DiskError)>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,8 @@ pub struct Recovery {
     reading: Option<Reading>,
     /// The head of the file at index `at`, once it was looked at.
     head: Option<Option<Head>>,
+    /// The same head while the file before is read: what it says is missing lies between the two.
+    next_head: Option<Head>,
     current: Option<Current>,
     notes: VecDeque<Note>,
     /// What is left of a file's end and counts.
@@ -126,6 +131,7 @@ impl Recovery {
             floors,
             reading: None,
             head: None,
+            next_head: None,
             current: None,
             notes: VecDeque::new(),
             tail: VecDeque::new(),
@@ -192,6 +198,8 @@ impl Recovery {
     }
 
     fn start_file(&mut self) -> Option<Step> {
+        let head = self.next_head.take();
+        self.missing_by_head(head);
         let Some(&(number, len)) = self.files.get(self.at) else {
             self.missing_by_floor();
             self.finished = true;
@@ -229,7 +237,7 @@ impl Recovery {
             let number = self.current.as_ref().expect("a file is being read").number;
             let end = head.map(|head| head.predecessor).filter(|end| end.number == number);
             self.current.as_mut().expect("a file is being read").end = end;
-            self.missing_by_head(head);
+            self.next_head = head;
         }
         let current = self.current.as_mut().expect("a file is being read");
         match current.scanner.advance() {
@@ -281,6 +289,9 @@ impl Recovery {
     /// All that is durable is out. What is left is the tail.
     fn finish_file(&mut self) {
         let mut current = self.current.take().expect("a file is being read");
+        if let Some(error) = current.scanner.refused() {
+            self.ending.refused = Some((self.kind.file(current.number), error));
+        }
         current.report_truncation(&mut self.ending, &mut self.notes, self.kind);
         // A newer file that is known but gone had this one's tail, and its number is not used again.
         let newer_is_known = self.floors.last_key_value().is_some_and(|(number, _)| *number > current.number);
@@ -304,7 +315,7 @@ impl Recovery {
                 self.tail.push_back(Step::Record { number: current.number, record, tail: is_last });
             }
         }
-        if is_last && end < current.len {
+        if is_last && end < current.len && current.scanner.refused().is_none() {
             let file = self.kind.file(current.number);
             self.notes.push_back(Note::TailCut { file, offset: end, bytes: current.len - end });
         }
@@ -343,6 +354,10 @@ impl Current {
 
     fn scan_ended(&mut self) {
         self.scanned = true;
+        // What can't be looked at at all may have been durable, so it is no tail.
+        if self.scanner.refused().is_some() {
+            self.durable_through = self.durable_through.max(self.last.0 + 1);
+        }
         if let Some(end) = self.end {
             self.durable_through = self.durable_through.max(end.position);
         }

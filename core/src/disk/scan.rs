@@ -96,6 +96,8 @@ pub struct Scanner {
     narrow_through: u64,
     /// The end of the last sector that could not be read.
     unreadable_through: u64,
+    /// Why the file as a whole can't be read.
+    refused: Option<DiskError>,
     /// Nothing more is to be found.
     ended: bool,
 }
@@ -115,6 +117,7 @@ impl Scanner {
             window_len: WINDOW_LEN,
             narrow_through: 0,
             unreadable_through: 0,
+            refused: None,
             ended: false,
         }
     }
@@ -152,15 +155,26 @@ impl Scanner {
                 self.unreadable_through = self.window_end();
             }
             Err(
-                DiskError::NotFound | DiskError::Exists | DiskError::Full | DiskError::ReadOnly | DiskError::Denied,
+                error @ (DiskError::NotFound
+                | DiskError::Exists
+                | DiskError::Full
+                | DiskError::ReadOnly
+                | DiskError::Denied),
             ) => {
                 // It is not the medium that fails but the file as a whole: no other sector will do better.
                 if self.gap.is_none() {
                     self.open_gap(DamageKind::Unreadable);
                 }
                 self.offset = self.len;
+                self.refused = Some(error);
             }
         }
+    }
+
+    /// Why the file as a whole can't be read: the scan ended early.
+    #[must_use]
+    pub const fn refused(&self) -> Option<DiskError> {
+        self.refused
     }
 
     /// Reads the record that should start at `offset`; opens a gap if there is none.

@@ -337,3 +337,6 @@ impl Machine for Log {
         assert!(self.failed.is_none() || self.in_flight.is_empty(), "a failed log waits for nothing");
     }
 }
+
+#[cfg(test)]
+pub(in crate::ledger) mod tests;

@@ -16,6 +16,7 @@ use crate::disk::record::FileKind;
 use crate::disk::recover::{Ending, Recovery as Files, Step as FileStep};
 use crate::disk::scan::Record;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
+use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
 
 /// What recovery wants, or has made.
@@ -52,6 +53,9 @@ enum State {
     Ready(Ending, Option<Fresh>),
 }
 
+/// No log ever gets to a larger index, so that counting on never overflows.
+const INDEX_MAX: u64 = u64::MAX / 2;
+
 /// Recovery of the journal. Pulled: ask for steps, feed results.
 #[derive(Debug)]
 pub struct Recovery {
@@ -64,7 +68,10 @@ pub struct Recovery {
     volumes: BTreeMap<u64, u64>,
     /// Entries of the tail, encoded, to be copied.
     tail: Vec<Vec<u8>>,
+    /// Damage that only the entries show, at most [`DAMAGES_MAX`].
     damages: Vec<Damage>,
+    /// Records lost behind the last entry that counts. Each may have been an entry.
+    lost: u64,
     read_only: Option<DiskError>,
     notes: Vec<Note>,
 }
@@ -85,6 +92,7 @@ impl Recovery {
             volumes: BTreeMap::new(),
             tail: Vec::new(),
             damages: Vec::new(),
+            lost: 0,
             read_only,
             notes: Vec::new(),
         }
@@ -129,9 +137,12 @@ impl Recovery {
     pub fn into_recovered(self) -> Recovered {
         let Some(State::Ready(ending, fresh)) = self.state else { panic!("the ledger is not ready") };
         let writer = fresh.and_then(Fresh::into_writer);
-        let mut log = Log::new(&self.config, self.boot, self.last_index, ending.last, writer);
+        // The index of a lost entry is not given again: the disk may yet give the entry back.
+        let last_index = self.last_index.saturating_add(self.lost).min(INDEX_MAX);
+        let mut log = Log::new(&self.config, self.boot, last_index, ending.last, writer);
         if let Some(error) = self.read_only {
-            log.stop(File::Journal(ending.last.number + 1), error);
+            let file = ending.refused.map_or(File::Journal(ending.last.number + 1), |(file, _)| file);
+            log.stop(file, error);
         }
         let mut damages = ending.damages;
         damages.extend(self.damages);
@@ -141,13 +152,22 @@ impl Recovery {
     fn scan(&mut self, mut files: Box<Files>) -> (State, Option<Step>) {
         match files.advance() {
             FileStep::Disk(request) => (State::Scanning(files), Some(Step::Disk(request))),
-            FileStep::Note(note) => (State::Scanning(files), Some(Step::Note(note))),
+            FileStep::Note(note) => {
+                if let Note::Damaged(Damage { first, last, .. }) = note {
+                    self.note_lost(1 + last.saturating_sub(first));
+                }
+                (State::Scanning(files), Some(Step::Note(note)))
+            }
             FileStep::Record { number, record, tail } => {
                 self.entry(number, &record, tail);
                 (State::Scanning(files), None)
             }
             FileStep::End => {
                 let ending = files.into_ending();
+                if let Some((file, error)) = ending.refused {
+                    self.notes.push(Note::WritesStopped { file, error });
+                    self.read_only.get_or_insert(error);
+                }
                 let is_complete = ending.closed || ending.last.number == 0;
                 if is_complete || self.read_only.is_some() {
                     return (State::Ready(ending, None), None);
@@ -182,9 +202,11 @@ impl Recovery {
         self.state = Some(State::Ready(ending, None));
     }
 
-    /// Applies an entry. One that was copied by an earlier boot comes twice and counts once.
+    /// Applies an entry. One that was copied by an earlier boot comes twice and counts once. A hole in the indexes is no
+    /// damage by itself: whatever is lost is known by its position in a file, and the log leaves a hole behind it, which
+    /// stays when the file is brought back.
     fn entry(&mut self, number: u64, record: &Record, tail: bool) {
-        let entry = Entry::decode(&record.covered).ok();
+        let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
         let Some((command, entry)) = decoded else {
             return self.lose(number, record);
@@ -192,10 +214,8 @@ impl Recovery {
         if entry.index <= self.last_index {
             return;
         }
-        if entry.index > self.last_index + 1 && self.damages.is_empty() {
-            self.lose(number, record);
-        }
         self.last_index = entry.index;
+        self.lost = 0;
         self.entries += 1;
         self.ledger.apply(entry.index, &command);
         for (volume, position) in entry.volumes {
@@ -207,7 +227,7 @@ impl Recovery {
         }
     }
 
-    /// A whole record that is no entry of this program, or one whose predecessor is nowhere.
+    /// A whole record that is no entry of this program.
     fn lose(&mut self, number: u64, record: &Record) {
         let position = record.header.position;
         let damage = Damage {
@@ -218,6 +238,16 @@ impl Recovery {
             kind: DamageKind::Broken,
         };
         self.notes.push(Note::Damaged(damage));
-        self.damages.push(damage);
+        if self.damages.len() < DAMAGES_MAX {
+            self.damages.push(damage);
+        }
+        self.note_lost(1);
+    }
+
+    const fn note_lost(&mut self, records: u64) {
+        self.lost = self.lost.saturating_add(records);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -244,11 +244,15 @@ fn a_file_that_refuses_every_read_is_given_up_at_once() {
         shelf.sealed(2);
         let _ = shelf.settled(2_000);
         shelf.disk.refuse(File::Journal(2), error);
-        let found = recover(&mut shelf.disk, JOURNAL, &[(2, 7)]);
-        assert_eq!(found.positions(false), at(1, 2..4));
-        let expected = Damage { kind: DamageKind::Unreadable, ..broken(File::Journal(2), 0, 1, 7) };
-        assert_eq!(found.ending.damages, [expected]);
-        assert!(shelf.disk.failed_reads <= 3, "{} reads of a closed door", shelf.disk.failed_reads);
+        for (floors, last) in [(&[(2, 7)][..], 7), (&[], 1)] {
+            let found = recover(&mut shelf.disk, JOURNAL, floors);
+            assert_eq!(found.positions(false), at(1, 2..4));
+            let expected = Damage { kind: DamageKind::Unreadable, ..broken(File::Journal(2), 0, 1, last) };
+            assert_eq!(found.ending.damages, [expected], "what can't be looked at is no tail");
+            assert_eq!(found.ending.refused, Some((File::Journal(2), error)));
+            assert!(!found.notes.iter().any(|note| matches!(note, Note::TailCut { .. })));
+        }
+        assert!(shelf.disk.failed_reads <= 6, "{} reads of a closed door", shelf.disk.failed_reads);
     }
 }
 
