@@ -30,6 +30,7 @@ impl TextFile {
     pub fn is_below(&self, folder: &str) -> bool {
         self.path.starts_with(folder)
     }
+<<<<<<< HEAD
 
     /// Whether it is a Rust file that only tests are made of.
     #[must_use]
@@ -37,6 +38,8 @@ impl TextFile {
         let mut parts = self.path.split('/');
         parts.any(|part| matches!(part, "tests" | "tests.rs" | "testing.rs") || part.ends_with("_tests.rs"))
     }
+=======
+>>>>>>> repo
 }
 
 /// Every file of the repository whose name ends with one of `endings`, in the order of the paths. What tools make and

@@ -1,6 +1,6 @@
 //! House rules that no compiler checks.
 
-use dps_tests::source::{code_only, functions, without_tests, words};
+use dps_tests::source::{code_only, functions, test_modules, without_tests, words};
 use dps_tests::tree::{self, TextFile};
 
 /// Lines of a file.
@@ -23,6 +23,23 @@ fn places(code: &str, pattern: &str) -> Vec<String> {
         !before.is_some_and(|c| c == '_' || c.is_alphanumeric())
     });
     starts.map(|(at, _)| format!("line {}: {pattern}", code[..at].matches('\n').count() + 1)).collect()
+}
+
+/// Leaves out the files of modules that are compiled for tests only, with the modules inside them.
+fn drop_test_modules(files: &mut Vec<TextFile>) {
+    let stems: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let stem = file.path.trim_end_matches(".rs");
+            let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+            let inside = if ["lib", "main", "mod"].contains(&name) { folder } else { stem };
+            test_modules(&code_only(&file.text)).into_iter().map(move |module| format!("{inside}/{module}"))
+        })
+        .collect();
+    files.retain(|file| {
+        let stem = file.path.trim_end_matches(".rs");
+        !stems.iter().any(|test| stem == test || stem.starts_with(&format!("{test}/")))
+    });
 }
 
 #[test]
@@ -64,7 +81,8 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn the_core_reaches_for_nothing_outside() {
     let mut files = tree::files(&[".rs"]);
-    files.retain(|file| file.is_below("core/src/") && !file.is_test());
+    files.retain(|file| file.is_below("core/src/"));
+    drop_test_modules(&mut files);
     check(&files, |file| {
         let code = without_tests(&code_only(&file.text));
         let mut complaints: Vec<String> = ["std::", "extern crate std", ".unwrap()", "static mut", "thread_local!"]
@@ -84,7 +102,8 @@ fn the_core_reaches_for_nothing_outside() {
 #[test]
 fn only_the_renderer_prints() {
     let mut files = tree::files(&[".rs"]);
-    files.retain(|file| !file.is_test() && !file.is_below("tests/"));
+    files.retain(|file| !file.is_below("tests/"));
+    drop_test_modules(&mut files);
     check(&files, |file| {
         let name = file.path.rsplit('/').next().expect("a path has a last part");
         if name == "render.rs" || file.path.contains("/render/") {
@@ -182,11 +201,13 @@ fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let head = format!("fn {name}(");
     let is_attribute = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
-    lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| line.starts_with(&head))
-        .any(|(at, _)| lines[..at].iter().rev().take_while(is_attribute).any(|line| line.starts_with("#[test]")))
+    lines.iter().enumerate().filter(|(_, line)| line.starts_with(&head)).any(|(at, _)| {
+        lines[..at]
+            .iter()
+            .rev()
+            .take_while(is_attribute)
+            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
 }
 
 #[test]
