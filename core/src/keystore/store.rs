@@ -455,7 +455,8 @@ impl Store {
     fn drain_queue(&mut self, out: &mut Vec<Effect>) {
         while !self.queue.is_empty() && self.ensure_volume(out) {
             let (ticket, chunk) = self.queue.pop_front().expect("not empty");
-            self.write(ticket, chunk, out);
+            // Another put of the same chunk may have become durable while this one waited.
+            self.place(ticket, chunk, out);
         }
     }
 
