@@ -252,6 +252,11 @@ fn a_file_that_refuses_every_read_is_given_up_at_once() {
             assert_eq!(found.ending.refused, Some((File::Journal(2), error)));
             assert!(!found.notes.iter().any(|note| matches!(note, Note::TailCut { .. })));
         }
+        let mut first = shelf.disk.clone();
+        first.readmit(File::Journal(2));
+        first.refuse(ONE, error);
+        let found = recover(&mut first, JOURNAL, &[]);
+        assert_eq!((found.lost(), found.ending.refused), (vec![(ONE, 1, 4)], None), "where it ends is known");
         assert!(shelf.disk.failed_reads <= 6, "{} reads of a closed door", shelf.disk.failed_reads);
     }
 }
