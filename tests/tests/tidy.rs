@@ -173,9 +173,22 @@ fn links_between_documents_lead_somewhere() {
     check(&tree::files(&[".md"]), |file| {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
-        local.filter(|target| !tree::root().join(folder).join(target).exists()).map(str::to_owned).collect()
+        let local = targets.filter(|target| !target.contains("://"));
+        local.filter(|target| !leads_somewhere(folder, &file.path, target)).map(str::to_owned).collect()
     });
+}
+
+/// Whether a link from a document `from` in `folder` is a file, and its `#part` a heading there.
+fn leads_somewhere(folder: &str, from: &str, target: &str) -> bool {
+    let (path, part) = target.split_once('#').unwrap_or((target, ""));
+    let path = if path.is_empty() { tree::root().join(from) } else { tree::root().join(folder).join(path) };
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let anchors = headings.map(|heading| {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    });
+    path.exists() && (part.is_empty() || anchors.into_iter().any(|anchor| anchor == part))
 }
 
 /// The rows of the plan name tests as `` `path/to/file.rs::name` ``.
@@ -228,6 +241,7 @@ fn every_row_of_the_plan_says_how_it_stands() {
 
 #[test]
 fn rules_can_be_broken() {
+    assert!(leads_somewhere("docs", "docs/plan.md", "../README.md") && !leads_somewhere("", "README.md", "#no-such-part"));
     assert_eq!(places("a std::b\nmy_std::c std::d", "std::"), ["line 1: std::", "line 2: std::"]);
     assert!(has_test("    #[test]\n    // why\n    fn a() {}", "a"));
     assert!(!has_test("#[test]\nfn ab() {}\nfn a() {}", "a"));
