@@ -133,6 +133,8 @@ impl Office {
             let client = Client { office: self.clone(), number, held, rng, done: done.clone() };
             clients.spawn(client.work(Arc::clone(&stop)));
         }
+        // If all clients fail, waiting for them ends.
+        drop(done);
         for _ in 0..acknowledged {
             dones.recv().await.expect("clients go on until they are stopped");
         }
