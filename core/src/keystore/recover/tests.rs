@@ -394,6 +394,24 @@ fn a_volume_that_may_not_be_read_stops_all_writing_and_is_whole_when_it_can() {
     assert_eq!(loads(&mut open(disk, LARGE, 2), 0..9), [1, 2, 3, 4, 5]);
 }
 
+/// Of two records of one chunk with one sequence the copy counts: it is known durable.
+#[test]
+fn a_copied_chunk_is_found_in_the_fresh_volume() {
+    let mut disk = open(killed(1..4), LARGE, 2).disk;
+    // Without the fresh volume's head nothing says where the old one ends, so both are found.
+    disk.bytes_mut(File::Volume(2))[70] ^= 1;
+    let probe = crate::disk::testing::recover(&mut disk, FileKind::Volume, &[]);
+    assert_eq!(probe.positions(false).len(), 6, "three in each");
+    for (number, record, _) in probe.records {
+        if number == 1 {
+            disk.bytes_mut(File::Volume(1))[usize::try_from(record.offset + CHUNK_OFFSET).unwrap()] ^= 1;
+        }
+    }
+    let how = Start { volume_bytes: LARGE, boot: 3, ..Start::default() };
+    let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
+    assert_eq!(loads(&mut Desk::new(opened.store, disk), 0..9), [1, 2, 3]);
+}
+
 #[test]
 fn a_chunk_that_was_written_anew_is_found_in_its_newest_place() {
     let mut desk = Desk::reopened(LARGE, 1..4);

@@ -392,13 +392,14 @@ fn a_store_that_wrote_nothing_closes_without_a_file() {
 #[test]
 fn more_puts_than_may_wait_are_refused() {
     let bound = STORES_MAX as u64;
-    for same in [false, true] {
-        let mut desk = Desk::empty(1 << 30);
+    // Puts wait for a sync, for the same chunk, or for the next volume.
+    for (same, volume_bytes) in [(false, 1 << 30), (true, 1 << 30), (false, 1_000)] {
+        let mut desk = Desk::empty(volume_bytes);
         for ticket in 0..=bound {
             // Numbers whose chunks are small.
             desk.put(ticket, if same { 1 } else { ticket * 6 });
         }
-        assert_eq!(desk.stored, [(bound, Err(StoreError::Busy))], "puts of one chunk: {same}");
+        assert_eq!(desk.stored, [(bound, Err(StoreError::Busy))], "one chunk: {same}, volumes of {volume_bytes} bytes");
         desk.stored.clear();
         desk.settle();
         assert_eq!(desk.ends().len() as u64, bound);

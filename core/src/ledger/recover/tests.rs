@@ -268,6 +268,17 @@ fn an_entry_that_is_in_two_segments_counts_once() {
 }
 
 #[test]
+fn the_largest_position_that_an_entry_relies_on_is_the_floor() {
+    let mut desk = filled(0..0);
+    for (ticket, volumes) in [(1, vec![(1, 5), (2, 9)]), (2, vec![(1, 3)]), (3, vec![(2, 10), (4, 1)])] {
+        desk.step(Event::Propose { ticket, volumes, command: command(ticket) });
+    }
+    desk.settle();
+    let (recovered, _) = open(&mut desk.disk, 2);
+    assert_eq!(recovered.volumes, [(1, 5), (2, 10), (4, 1)].into());
+}
+
+#[test]
 fn damage_is_told_at_every_start_and_stays_on_disk() {
     let mut desk = filled(1..4);
     desk.wait(SETTLE_AFTER);
