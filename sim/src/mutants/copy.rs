@@ -99,13 +99,14 @@ fn reduce_manifest(text: &str) -> Result<String> {
 /// Makes `copy` hold exactly `sources`.
 fn write(copy: &Path, sources: &BTreeMap<String, String>) -> Result<()> {
     let wanted: BTreeSet<PathBuf> = sources.keys().map(|name| copy.join(name)).collect();
-    for (path, text) in wanted.iter().zip(sources.values()) {
-        if fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+    for (name, text) in sources {
+        let path = copy.join(name);
+        if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             continue;
         }
         let folder = path.parent().context("every file of the copy is in a folder")?;
         fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-        fs::write(path, text).with_context(|| format!("{} can't be written", path.display()))?;
+        fs::write(&path, text).with_context(|| format!("{} can't be written", path.display()))?;
     }
     for path in files_below(copy)?.into_iter().filter(|path| !wanted.contains(path)) {
         if path.file_name().is_none_or(|name| name != "Cargo.lock") {
@@ -148,6 +149,18 @@ mod tests {
         assert!(!workspace.contains_key("exclude"));
         assert_eq!(workspace["package"]["version"].as_str(), Some("1.0.0"));
         assert_eq!(workspace["lints"]["rust"].as_table().unwrap().len(), 1);
+    }
+
+    /// A module and the folder of its submodules: as texts and as paths they sort differently.
+    #[test]
+    fn every_file_of_a_copy_has_its_own_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["core/src/recover.rs", "core/src/recover/tests.rs", "core/src/recovery.rs"];
+        let sources = names.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect();
+        write(folder.path(), &sources).unwrap();
+        for name in names {
+            assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), name);
+        }
     }
 
     #[test]
