@@ -50,6 +50,8 @@ pub(crate) enum Refuted {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     registers: BTreeMap<Name, Register>,
+    /// Every content that was ever possible under any name.
+    contents: BTreeSet<FileId>,
     clock: u64,
 }
 
@@ -74,6 +76,7 @@ impl Model {
 
     /// The commit of a write is sent.
     pub(crate) fn begin(&mut self, name: &Name, file: Option<FileId>, incarnation: u64) -> WriteId {
+        self.contents.extend(file);
         self.change(name, |register, write| {
             if register.values.is_empty() {
                 register.values.push(Candidate { write: 0, file: None, version: None, incarnation: 0 });
@@ -108,12 +111,22 @@ impl Model {
 
     /// What the name may have meant at some moment since `since`; `None` is no file.
     pub(crate) fn possible(&self, name: &Name, since: Mark) -> BTreeSet<Option<FileId>> {
-        let Some(register) = self.registers.get(name) else { return BTreeSet::from([None]) };
-        let before = register.history.iter().rev().find(|(mark, _)| *mark <= since);
-        let after = register.history.iter().rev().take_while(|(mark, _)| *mark > since);
-        let mut possible: BTreeSet<Option<FileId>> = after.flat_map(|(_, files)| files.iter().copied()).collect();
-        possible.extend(before.map_or_else(|| vec![None], |(_, files)| files.clone()));
-        possible
+        self.registers.get(name).map_or_else(|| BTreeSet::from([None]), |register| register.since(since).collect())
+    }
+
+    /// Whether the name may have meant this file at some moment since `since`, and whether it did all the time.
+    pub(crate) fn means(&self, name: &Name, file: FileId, since: Mark) -> (bool, bool) {
+        let Some(register) = self.registers.get(name) else { return (false, false) };
+        let mut found = (false, true);
+        for possible in register.since(since) {
+            found = (found.0 || possible == Some(file), found.1 && possible == Some(file));
+        }
+        found
+    }
+
+    /// Whether the content was ever possible under any name.
+    pub(crate) fn was_possible(&self, file: FileId) -> bool {
+        self.contents.contains(&file)
     }
 
     /// The version that the name certainly has now.
@@ -144,6 +157,14 @@ impl Model {
 }
 
 impl Register {
+    /// Everything that was possible at some moment since `since`, with repetitions.
+    fn since(&self, since: Mark) -> impl Iterator<Item = Option<FileId>> + '_ {
+        let first = self.history.partition_point(|(mark, _)| *mark <= since);
+        let never = if first == 0 { Some(None) } else { None };
+        let files = self.history[first.saturating_sub(1)..].iter().flat_map(|(_, files)| files.iter().copied());
+        never.into_iter().chain(files)
+    }
+
     fn possible(&self) -> Vec<Option<FileId>> {
         if self.values.is_empty() { vec![None] } else { self.values.iter().map(|value| value.file).collect() }
     }

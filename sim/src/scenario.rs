@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use dps_core::ledger::file::Target;
 use dps_core::machine::Machine;
 use dps_core::node::{Effect, Event, VerifyScope};
 use dps_core::rng::Seed;
@@ -13,7 +14,7 @@ use crate::check::{Findings, live};
 use crate::disk::Survive;
 use crate::workload::desk::Outcome;
 use crate::workload::operation::Operation;
-use crate::workload::{Mode, Workload};
+use crate::workload::{Mode, Scripted, Workload};
 use crate::world::World;
 
 /// Events after which a run is taken for one that does not end.
@@ -68,10 +69,10 @@ fn until<M: Machine<Event = Event, Effect = Effect>>(
     world: &mut World<M>,
     workload: &mut Workload,
     what: &str,
-    holds: impl Fn(&Workload) -> bool,
+    holds: impl Fn(&World<M>, &Workload) -> bool,
 ) -> bool {
     let end = world.at + live::BOUND_NS;
-    while !holds(workload) {
+    while !holds(world, workload) {
         if !is_sound(world, workload) {
             return false;
         }
@@ -90,7 +91,10 @@ fn settle<M: Machine<Event = Event, Effect = Effect>>(
     workload: &mut Workload,
     what: &str,
 ) -> bool {
-    until(world, workload, what, |workload| workload.serving && !workload.is_busy())
+    until(world, workload, what, |world, workload| {
+        // A node that was asked to close does so first, and is started again.
+        workload.serving && !workload.is_busy() && world.hosts[HOST as usize].closing.is_none()
+    })
 }
 
 /// Faults stop. A node that stopped writing, or stopped altogether, is restarted, as its operator would.
@@ -120,7 +124,7 @@ fn play<M: Machine<Event = Event, Effect = Effect>>(
     let mut acts = Vec::new();
     workload.wake_all(&mut acts);
     world.perform(acts);
-    until(world, workload, "the script does not end", |workload| workload.script.is_empty() && !workload.is_busy())
+    until(world, workload, "the script does not end", |_, workload| workload.script.is_empty() && !workload.is_busy())
 }
 
 /// Ten puts and ten gets succeed, unless the ledger was damaged beyond what may be trusted.
@@ -146,7 +150,7 @@ fn demand_success<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
         if scripted.outcome != Outcome::Done {
             let (what, error) =
                 (format!("{:.200}", format!("{:?}", scripted.operation)), format!("{:?}", scripted.outcome));
-            live::failed(&what, &error, world.at, &mut world.findings);
+            return live::failed(&what, &error, world.at, &mut world.findings);
         }
     }
 }
@@ -200,23 +204,39 @@ fn list_all<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, wo
     }
 }
 
-/// Puts every damaged file again, and demands that it can be read then.
+/// Puts every damaged file again until it can be read. A get names one bad chunk at a time, and only what was named is
+/// sure to be written anew, so that takes as many rounds as a file has bad chunks at most; that a chunk is bad once more
+/// is for [`crate::check::damage`] to notice.
 fn heal_files<M: Machine<Event = Event, Effect = Effect>>(
     world: &mut World<M>,
     workload: &mut Workload,
-    damaged: Vec<Operation>,
+    mut damaged: Vec<Operation>,
 ) {
+    const ROUNDS_MAX: u32 = 200;
+    for round in 0.. {
+        let script = store_again(workload, &damaged);
+        if script.is_empty() || !play(world, workload, script) {
+            return;
+        }
+        let bad = |scripted: &&Scripted| scripted.outcome == Outcome::BadChunk;
+        damaged = workload.scripted.iter().filter(bad).map(|scripted| scripted.operation.clone()).collect();
+        if damaged.is_empty() || round == ROUNDS_MAX {
+            return demand_success(world, workload);
+        }
+    }
+}
+
+/// For each get of a name: a put of what the name means, and the get once more.
+fn store_again(workload: &Workload, damaged: &[Operation]) -> Vec<Operation> {
     let mut script = Vec::new();
     for load in damaged {
-        let Operation::Get(plan) = &load else { continue };
-        let dps_core::ledger::file::Target::Name(name) = &plan.target else { continue };
+        let Operation::Get(plan) = load else { continue };
+        let Target::Name(name) = &plan.target else { continue };
         let now = workload.oracle.model.mark();
         let file = workload.oracle.model.possible(name, now).into_iter().flatten().next();
         let Some(content) = file.and_then(|file| workload.oracle.library.find(file)).cloned() else { continue };
         script.push(Operation::store(name.clone(), content));
         script.push(load.clone());
     }
-    if play(world, workload, script) {
-        demand_success(world, workload);
-    }
+    script
 }

@@ -74,7 +74,7 @@ impl Setup {
             turn_events_max: 1 << rng.below(6),
             turn_ns_max: 1 << rng.between(8, 17),
             // Mostly unhurried clients: the faults of a run are spread over its time, and operations cost real time.
-            think_ns_max: if rng.chance(1, 10) { 1 << 14 } else { 1 << rng.between(20, 23) },
+            think_ns_max: if rng.chance(1, 10) { 1 << 16 } else { 1 << rng.between(20, 23) },
             plan: plan::draw(&mut root.split("plan", 0).rng(), class, horizon_ns),
         }
     }

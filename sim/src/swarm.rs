@@ -53,10 +53,10 @@ pub struct SwarmResult {
 pub const JUDGED_RUNS_MIN: u64 = 200;
 
 /// Of a hundred runs so many must count.
-const COUNTED_PERCENT_MIN: u64 = 60;
+const COUNTED_PERCENT_MIN: u64 = 65;
 
 /// Of a hundred runs so many must be judged live.
-const LIVE_PERCENT_MIN: u64 = 80;
+const LIVE_PERCENT_MIN: u64 = 85;
 
 /// Cells that need not be hit in one run of a hundred, each with the reason.
 pub const EXCUSES: &[(FaultKind, ProtocolPhase, &str)] =

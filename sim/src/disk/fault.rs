@@ -279,6 +279,6 @@ impl Disk {
     /// Whether any write error was injected since the last start; only full disks when `full`.
     #[must_use]
     pub fn is_refusing(&self, full: bool) -> bool {
-        self.refused.values().any(|error| !full || *error == DiskError::Full)
+        self.refused.iter().any(|(_, error)| !full || *error == DiskError::Full)
     }
 }

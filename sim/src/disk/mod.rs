@@ -77,7 +77,7 @@ pub struct Disk {
     /// Files that were made to vanish, with the stamp.
     lost: BTreeMap<File, u64>,
     /// Write errors that were injected since the last start.
-    refused: BTreeMap<File, DiskError>,
+    refused: Vec<(File, DiskError)>,
     /// Length of each journal segment of which every byte is known durable to a later record.
     covered: BTreeMap<File, usize>,
     /// Where the last append of each file began.
@@ -113,7 +113,7 @@ impl Disk {
             windows: Windows::default(),
             stamp: 0,
             lost: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            refused: Vec::new(),
             covered: BTreeMap::new(),
             last_append: BTreeMap::new(),
             misuse: Vec::new(),
@@ -289,7 +289,7 @@ impl Disk {
         match error {
             None => Ok(DiskReply::Done),
             Some(error) => {
-                self.refused.insert(file, error);
+                self.refuse(file, error);
                 Err(error)
             }
         }
@@ -317,7 +317,7 @@ impl Disk {
             return Err(DiskError::NotFound);
         }
         if self.armed.take_failed_sync(FileClass::of(to)) {
-            self.refused.insert(to, WRITE_ERROR);
+            self.refuse(to, WRITE_ERROR);
             return self.fail_sync(stage);
         }
         self.medium(stage)?.sync();
@@ -334,8 +334,14 @@ impl Disk {
     fn fail_sync(&mut self, file: File) -> DiskResult {
         let inode = self.directory.get(file).ok_or(DiskError::NotFound)?;
         self.media.get_mut(&inode).expect("a name leads to a content").sync_failed(&mut self.choice);
-        self.refused.insert(file, WRITE_ERROR);
+        self.refuse(file, WRITE_ERROR);
         Err(WRITE_ERROR)
+    }
+
+    fn refuse(&mut self, file: File, error: DiskError) {
+        if !self.refused.contains(&(file, error)) {
+            self.refused.push((file, error));
+        }
     }
 
     fn forget_unreachable(&mut self) {

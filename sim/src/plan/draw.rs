@@ -41,7 +41,9 @@ pub(crate) fn draw(rng: &mut Rng, class: PlanClass, horizon_ns: u64) -> Plan {
         if rng.chance(2, 5) {
             let nth = u32::try_from(1 + below_power(rng, 1, 7)).expect("a small number");
             let delay_ns = if rng.chance(1, 2) { 0 } else { rng.below(MILLISECOND) };
-            plan.triggers.push(Trigger { point: draw_point(rng), nth, host: 0, delay_ns, duration_ns, action });
+            let booting = DAMAGING.contains(&kind) && rng.chance(1, 2);
+            let point = if booting { Point::BootRead } else { draw_point(rng) };
+            plan.triggers.push(Trigger { point, nth, host: 0, delay_ns, duration_ns, action });
         } else {
             let at_ns = draw_time(rng, kind, horizon_ns);
             plan.faults.push(Fault { at_ns, duration_ns, host: 0, action });
@@ -126,7 +128,7 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
         }
         FaultKind::VolumeRot => at_once(Action::BitRot { target: FileClass::Volume }),
         FaultKind::JournalRot => {
-            let target = if rng.chance(1, 4) { FileClass::Slot } else { FileClass::Journal };
+            let target = if rng.chance(1, 2) { FileClass::Slot } else { FileClass::Journal };
             at_once(Action::BitRot { target })
         }
         FaultKind::LatentError => {

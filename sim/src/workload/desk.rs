@@ -162,15 +162,12 @@ impl Desk<'_> {
             // Lost entries may have named it or not.
             return;
         }
-        let holders = |certain: bool| {
-            let model = &self.oracle.model;
-            let holds = |name: &&Name| {
-                let possible = model.possible(name, since);
-                possible.contains(&Some(stat.file)) && (!certain || possible.len() == 1)
-            };
-            model.names().filter(holds).count() as u64
-        };
-        let (least, most) = (holders(true), holders(false));
+        let model = &self.oracle.model;
+        let (mut least, mut most) = (0, 0);
+        for (may, must) in model.names().map(|name| model.means(name, stat.file, since)) {
+            most += u64::from(may);
+            least += u64::from(must);
+        }
         if stat.names < least || stat.names > most {
             let (found, expected) = (stat.names.to_string(), format!("{least} to {most}"));
             durable::differs("the number of names of a file", &found, &expected, at, &mut self.oracle.findings);
@@ -182,14 +179,10 @@ impl Desk<'_> {
         self.view.disk.is_class_harmed(FileClass::Journal)
     }
 
-    /// Whether some name certainly means this content since `since`, and whether any may.
-    pub(crate) fn has_content(&self, file: FileId, since: Mark) -> (bool, bool) {
+    /// Whether some name certainly means this content since `since`.
+    pub(crate) fn has_content(&self, file: FileId, since: Mark) -> bool {
         let model = &self.oracle.model;
-        let possible: Vec<_> = model.names().map(|name| model.possible(name, since)).collect();
-        let may = possible.iter().any(|files| files.contains(&Some(file)));
-        let certain = possible.iter().any(|files| files.len() == 1 && files.contains(&Some(file)));
-        let must = certain && !self.is_ledger_harmed();
-        (must, may)
+        !self.is_ledger_harmed() && model.names().any(|name| model.means(name, file, since).1)
     }
 
     /// A bad chunk of a file.

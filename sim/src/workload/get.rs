@@ -70,7 +70,7 @@ impl Get {
         match self.plan.target.clone() {
             Target::Name(name) => desk.observe(&name, Some(stat.file), Some(stat.version), self.since),
             Target::Content(file) if file == stat.file => {
-                if !desk.has_content(file, 0).1 {
+                if !desk.oracle.model.was_possible(file) {
                     let text = format!("file {file} can be read, but was never committed");
                     desk.findings().correctness("S3", at, text);
                 }
@@ -126,7 +126,7 @@ pub(super) fn not_found(desk: &mut Desk<'_>, target: &Target, since: Mark) {
     match target {
         Target::Name(name) => desk.observe(name, None, None, since),
         Target::Content(file) => {
-            if desk.has_content(*file, since).0 {
+            if desk.has_content(*file, since) {
                 let text = format!("file {file} is not found by its hash, but a name means it");
                 let at = desk.view.at;
                 desk.findings().correctness("S1", at, text);

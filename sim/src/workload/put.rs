@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dps_core::id::ChunkId;
+use dps_core::id::{ChunkId, VerifiedChunk};
 use dps_core::ledger::file::Expect;
 use dps_core::ledger::name::Name;
 use dps_core::node::{Reply, Request, RequestError, StoredFile};
@@ -110,8 +110,10 @@ impl Put {
         desk.oracle.version_max = desk.oracle.version_max.max(version);
         desk.oracle.model.acknowledge(name, write, Some(version));
         desk.check_stat(&stored.stat, self.since);
-        let chunks: Vec<ChunkId> =
-            content.cut(self.plan.piped).chunks.iter().map(dps_core::id::VerifiedChunk::id).collect();
+        // Content that is part of the ledger entry is no chunk, and heals none.
+        let inline = content.bytes.len() as u64 <= u64::from(desk.oracle.geometry.inline_bytes_max());
+        let cut = &content.cut(self.plan.piped).chunks;
+        let chunks: Vec<ChunkId> = cut.iter().filter(|_| !inline).map(VerifiedChunk::id).collect();
         desk.oracle.damages.stored(content.file, &chunks, desk.opened_at, self.stamp, at);
     }
 
