@@ -1,0 +1,72 @@
+//! Writes the first seeds of every corpus: `cargo run --no-default-features --example seeds`, from the folder `fuzz`.
+//!
+//! Codecs get bytes that are accepted. Scripts get bytes that decide anything, of several lengths: whatever they are,
+//! they mean something. What a fuzzer finds beyond that joins them by hand.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+use dps_core::disk::boot::BootRecord;
+use dps_core::disk::record::FileKey;
+use dps_core::id::{ChunkId, FileId};
+use dps_core::keystore::manifest::{Body, Entry, Manifest, Tree};
+use dps_core::keystore::manifest_codec;
+use dps_core::ledger::command::Command;
+use dps_core::ledger::file::Expect;
+use dps_core::ledger::name::Name;
+use dps_core::rng::Seed;
+use dps_core::time::WallTime;
+
+const SCRIPT_LENS: [usize; 6] = [12, 40, 90, 180, 350, 700];
+
+fn main() -> io::Result<()> {
+    for (target, _) in dps_fuzz::TARGETS {
+        for (number, len) in (0..).zip(SCRIPT_LENS) {
+            let mut rng = Seed::new([7; 32]).split(target, number).rng();
+            let script: Vec<u8> = (0..len).map(|_| rng.bytes::<1>()[0]).collect();
+            write(target, &format!("script-{number}"), &script)?;
+        }
+    }
+    for (name, manifest) in manifests() {
+        let mut bytes = Vec::new();
+        manifest_codec::encode(&manifest, &mut bytes);
+        write("manifest", name, &bytes)?;
+        let time = WallTime::from_nanos(1);
+        let put = Command::Put { time, name: file_name(), expect: Expect::Version(3), manifest };
+        write("command", &format!("put-{name}"), &put.encode())?;
+    }
+    for (name, expect) in [("any", Expect::Any), ("absent", Expect::Absent)] {
+        let delete = Command::Delete { time: WallTime::from_nanos(2), name: file_name(), expect };
+        write("command", &format!("delete-{name}"), &delete.encode())?;
+    }
+    let record = BootRecord { store: [1; 16], key: FileKey([2; 16]), boot: 5, random: [3; 16] };
+    write("boot_record", "record", &record.encode())
+}
+
+fn manifests() -> [(&'static str, Manifest); 4] {
+    let chunk = |index: u8| ChunkId::of(&[index]);
+    let file = FileId::from_bytes([9; 32]);
+    let entries = [100, 100, 7].into_iter().zip(0..).map(|(bytes, index)| Entry { chunk: chunk(index), bytes });
+    let tree = Tree { root: chunk(9), levels: 2, fanout: 4 };
+    let hello = ChunkId::of(b"hello");
+    let inline = Manifest::inline(FileId::from_bytes(*hello.as_bytes()), &Bytes::from_static(b"hello"));
+    let empty = Manifest::inline(FileId::from_bytes(*ChunkId::of(b"").as_bytes()), b"");
+    let body = Body::Entries(entries.collect());
+    [
+        ("empty", empty),
+        ("inline", inline),
+        ("entries", Manifest { file, size: 207, block_bytes: 100, body }),
+        ("tree", Manifest { file, size: 1_600, block_bytes: 100, body: Body::Tree(tree) }),
+    ]
+}
+
+fn file_name() -> Name {
+    Name::new(b"folder/file").expect("a good name")
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(name), bytes)
+}
