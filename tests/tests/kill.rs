@@ -13,7 +13,8 @@ use dps_core::rng::{Rng, Seed};
 use dps_tests::command::{Bench, Ended, wait};
 
 const SEED: Seed = Seed::new(*b"kill -9 at fifty random moments!");
-const ROUNDS: u64 = 50;
+/// Puts that are killed. Some end before that, and then there is another.
+const KILLS: u64 = 50;
 const FIRST_RUNS: u64 = 12;
 const NAMES: u64 = 6;
 
@@ -47,18 +48,26 @@ impl Moment {
     }
 }
 
+/// Small ones are part of the journal; large ones leave memory before they are read to their end.
 fn body(rng: &mut Rng) -> Vec<u8> {
-    // Small ones are part of the journal, large ones leave memory before they are read to their end.
-    let len = match rng.below(5) {
-        0 => rng.between(1, 512),
-        1..=2 => rng.between(513, 2 << 20),
-        _ => rng.between(4 << 20, 9 << 20),
+    let len = match rng.below(8) {
+        0..=1 => rng.between(1, 512),
+        2..=5 => rng.between(513, 400 << 10),
+        6 => rng.between(400 << 10, 4 << 20),
+        _ => rng.between(4 << 20, 6 << 20),
     };
-    let pattern: [u8; 1_021] = rng.bytes();
     let len = usize::try_from(len).expect("bodies fit into memory");
-    // No two blocks are equal: the number of the pattern's repetition is in it.
-    let numbered = (0_u32..).flat_map(|number| pattern.into_iter().chain(number.to_le_bytes()));
-    numbered.take(len).collect()
+    let pattern: [u8; 1_020] = rng.bytes();
+    let mut body = Vec::with_capacity(len + 1_024);
+    // No two blocks are equal: each repetition of the pattern has its number.
+    let mut number = 0_u32;
+    while body.len() < len {
+        body.extend_from_slice(&number.to_le_bytes());
+        body.extend_from_slice(&pattern);
+        number += 1;
+    }
+    body.truncate(len);
+    body
 }
 
 /// Bytes of all files in a folder. Files may come and go meanwhile.
@@ -125,8 +134,9 @@ fn what_was_acknowledged_survives_fifty_kills() {
     let bench = Bench::new();
     let mut rng = SEED.split("puts", 0).rng();
     let mut stored: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    let (mut killed, mut fed, mut replaced) = (0, 0, 0);
-    for round in 0..ROUNDS {
+    let (mut round, mut killed, mut stored_all_the_same) = (0, 0, 0);
+    // A process that waits for its input does not end before it is killed, so this ends.
+    while killed < KILLS {
         if round % 3 == 0 {
             let (name, body) = (format!("whole {}", rng.below(NAMES)), body(&mut rng));
             let ended = bench.run_with_input(["put", "-", &name], &body);
@@ -136,7 +146,6 @@ fn what_was_acknowledged_survives_fifty_kills() {
         let (name, body) = (format!("killed {}", rng.below(NAMES)), body(&mut rng));
         let moment = Moment::draw(&mut rng, body.len() as u64);
         let ended = put_and_kill(&bench, &name, &body, moment);
-        fed += u64::from(matches!(moment, Moment::Fed(_)));
         verify(&bench);
         let found = get(&bench, &name);
         let is_new = same(found.as_ref(), Some(&body));
@@ -149,21 +158,19 @@ fn what_was_acknowledged_survives_fifty_kills() {
                     "round {round}, {moment:?}: {name} is neither what it was nor what it became"
                 );
                 killed += 1;
-                replaced += u64::from(is_new);
+                stored_all_the_same += u64::from(is_new);
             }
             code => panic!("round {round}, {moment:?}: code {code}: {}", ended.stderr),
         }
         if is_new {
             stored.insert(name, body);
         }
-        for (name, body) in stored.iter().filter(|_| round % 10 == 9) {
+        for (name, body) in stored.iter().filter(|_| round % 16 == 0) {
             assert!(same(get(&bench, name).as_ref(), Some(body)), "round {round}: {name} was acknowledged and is lost");
         }
+        round += 1;
     }
-    println!(
-        "{ROUNDS} rounds, {killed} killed, {fed} of them while they read, {replaced} after the point of no return"
-    );
-    assert!(killed >= fed && fed >= 10, "processes were killed while they were at work");
+    println!("{round} puts, {killed} of them killed, {stored_all_the_same} of those too late to matter");
     let names = String::from_utf8(bench.succeed(["ls"])).expect("names are UTF-8");
     assert!(names.lines().eq(stored.keys()), "{names}");
 }

@@ -241,7 +241,9 @@ fn every_row_of_the_plan_says_how_it_stands() {
 
 #[test]
 fn rules_can_be_broken() {
-    assert!(leads_somewhere("docs", "docs/plan.md", "../README.md") && !leads_somewhere("", "README.md", "#no-such-part"));
+    assert!(
+        leads_somewhere("docs", "docs/plan.md", "../README.md") && !leads_somewhere("", "README.md", "#no-such-part")
+    );
     assert_eq!(places("a std::b\nmy_std::c std::d", "std::"), ["line 1: std::", "line 2: std::"]);
     assert!(has_test("    #[test]\n    // why\n    fn a() {}", "a"));
     assert!(!has_test("#[test]\nfn ab() {}\nfn a() {}", "a"));

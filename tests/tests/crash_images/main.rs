@@ -133,9 +133,15 @@ impl Walk {
         materialise(&image, directory.path());
         let go_on = number.is_multiple_of(GO_ON_EVERY);
         let checked = runtime().block_on(check(directory.path(), &self.expectation, &run.contents, go_on));
-        if let Err(loss) = checked {
-            self.losses.push(format!("image {number} at line {place} of the log: {loss}\n  {}", image.drawn));
+        let Err(loss) = checked else { return };
+        let mut report = format!("image {number} at line {place} of the log: {loss}\n  {}", image.drawn);
+        if self.medium.is_honest() && self.losses.is_empty() {
+            // The next run has another log, so this is the only way to look at it.
+            let kept = tempfile::tempdir().expect("tests can write temporary files").keep();
+            materialise(&image, &kept);
+            report += &format!("\n  kept in {}", kept.display());
         }
+        self.losses.push(report);
     }
 }
 

@@ -163,6 +163,11 @@ impl Medium {
         }
     }
 
+    /// Whether no promise is taken out.
+    pub(crate) fn is_honest(&self) -> bool {
+        self.stripped == Stripped::Nothing
+    }
+
     /// Goes on over one line of the log.
     pub(crate) fn follow(&mut self, entry: &Entry) {
         match entry {
