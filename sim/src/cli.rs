@@ -170,11 +170,8 @@ fn show_failure(result: &RunResult, options: &RunOptions, plan: &str) -> anyhow:
     let mut shown = run(result.seed, &RunOptions { trace_lines, twin: false, ..options.clone() });
     shown.violations.clone_from(&result.violations);
     let twin = if options.twin { " --twin" } else { "" };
-    let replay = format!(
-        "cargo run --release -p sim -- --scenario {} --seed {}{plan}{twin}",
-        report::SCENARIO,
-        result.seed
-    );
+    let replay =
+        format!("cargo run --release -p sim -- --scenario {} --seed {}{plan}{twin}", report::SCENARIO, result.seed);
     let text = report::failure_text(&shown, &replay);
     let mut err = io::stderr().lock();
     Ok(err.write_all(text.as_bytes())?)

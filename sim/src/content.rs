@@ -93,11 +93,7 @@ impl Library {
         if !self.made.is_empty() && rng.chance(1, 4) {
             return Arc::clone(pick(rng, &self.made));
         }
-        let size = if rng.chance(1, 2) {
-            *pick(rng, &self.sizes)
-        } else {
-            below_power(rng, 0, 12)
-        };
+        let size = if rng.chance(1, 2) { *pick(rng, &self.sizes) } else { below_power(rng, 0, 12) };
         self.make(rng, size)
     }
 

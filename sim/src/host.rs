@@ -105,11 +105,14 @@ impl<M> Host<M> {
         let writes = |wanted: FileClass| {
             self.disk.pending().any(|request| match request {
                 DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } => FileClass::of(*file) == wanted,
-                DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Publish { .. }
+                DiskRequest::List
+                | DiskRequest::Read { .. }
+                | DiskRequest::Publish { .. }
                 | DiskRequest::Remove { .. } => false,
             })
         };
-        let reads = self.disk.pending().any(|request| matches!(request, DiskRequest::Read { file: File::Volume(_), .. }));
+        let reads =
+            self.disk.pending().any(|request| matches!(request, DiskRequest::Read { file: File::Volume(_), .. }));
         let found = [
             (writes(FileClass::Volume), ProtocolPhase::ChunkWrite),
             (writes(FileClass::Journal), ProtocolPhase::JournalWrite),

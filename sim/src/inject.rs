@@ -103,14 +103,7 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
         }
     }
 
-    fn crash(
-        &mut self,
-        host: u32,
-        survive: Survive,
-        down_ns: u64,
-        pending: bool,
-        observer: &mut dyn Observer,
-    ) -> bool {
+    fn crash(&mut self, host: u32, survive: Survive, down_ns: u64, pending: bool, observer: &mut dyn Observer) -> bool {
         let there = self.host(host);
         if there.node.is_none() {
             return false;

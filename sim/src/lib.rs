@@ -20,6 +20,8 @@ mod report;
 mod scenario;
 mod setup;
 pub mod swarm;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod workload;
 mod world;
@@ -91,11 +93,7 @@ pub fn run(seed: u64, options: &RunOptions) -> RunResult {
 
 /// Runs the scenario `keystore` with any machine that takes a node's events: a fake, or a node with a fault built in.
 /// The factory is called at every start with a fresh seed.
-pub fn run_with<M>(
-    seed: u64,
-    options: &RunOptions,
-    factory: impl Fn(&Setup, Seed) -> M + Clone + 'static,
-) -> RunResult
+pub fn run_with<M>(seed: u64, options: &RunOptions, factory: impl Fn(&Setup, Seed) -> M + Clone + 'static) -> RunResult
 where
     M: Machine<Event = Event, Effect = Effect> + 'static,
 {

@@ -132,7 +132,8 @@ impl Model {
         incarnation: u64,
     ) -> Result<(), Refuted> {
         if !self.possible(name, since).contains(&file) {
-            let ever = self.registers.get(name).is_some_and(|register| file.is_none_or(|id| register.ever.contains(&id)));
+            let ever =
+                self.registers.get(name).is_some_and(|register| file.is_none_or(|id| register.ever.contains(&id)));
             return Err(if ever { Refuted::Lost } else { Refuted::Phantom });
         }
         if self.registers.get(name).is_none_or(|register| register.values.is_empty()) {
@@ -150,7 +151,8 @@ impl Register {
     /// Keeps what was seen, and later writes of this start of the node, which may still take place.
     fn resolve(&mut self, file: Option<FileId>, version: Option<u64>, incarnation: u64) -> Result<(), Refuted> {
         let same = |candidate: &Candidate| candidate.file == file;
-        let fits = |candidate: &Candidate| same(candidate) && candidate.version.is_none_or(|v| version.is_none_or(|w| v == w));
+        let fits =
+            |candidate: &Candidate| same(candidate) && candidate.version.is_none_or(|v| version.is_none_or(|w| v == w));
         let Some(first) = self.values.iter().position(fits) else {
             // Seen, but only before a write that has ended since; or with another version.
             let known = self.values.iter().filter(|candidate| same(candidate)).find_map(|candidate| candidate.version);

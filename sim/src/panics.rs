@@ -19,9 +19,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
         let usual = take_hook();
         set_hook(Box::new(move |info| {
-            let caught = CAUGHT.with_borrow_mut(|message| {
-                message.as_mut().map(|message| *message = info.to_string()).is_some()
-            });
+            let caught =
+                CAUGHT.with_borrow_mut(|message| message.as_mut().map(|message| *message = info.to_string()).is_some());
             if !caught {
                 usual(info);
             }
@@ -39,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_a_message_with_its_place() {
-        let message = catch(|| panic!("the reason")).map(|()| ()).unwrap_err();
+        let message = catch(|| -> u8 { panic!("the reason") }).unwrap_err();
         assert!(message.contains("the reason") && message.contains("panics.rs"), "{message}");
         assert_eq!(catch(|| 5), Ok(5));
     }

@@ -85,7 +85,11 @@ fn until<M: Machine<Event = Event, Effect = Effect>>(
     is_sound(world, workload)
 }
 
-fn settle<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload, what: &str) -> bool {
+fn settle<M: Machine<Event = Event, Effect = Effect>>(
+    world: &mut World<M>,
+    workload: &mut Workload,
+    what: &str,
+) -> bool {
     until(world, workload, what, |workload| workload.serving && !workload.is_busy())
 }
 
@@ -140,7 +144,8 @@ fn prove_liveness<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
 fn demand_success<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &Workload) {
     for scripted in &workload.scripted {
         if scripted.outcome != Outcome::Done {
-            let (what, error) = (format!("{:.200}", format!("{:?}", scripted.operation)), format!("{:?}", scripted.outcome));
+            let (what, error) =
+                (format!("{:.200}", format!("{:?}", scripted.operation)), format!("{:?}", scripted.outcome));
             live::failed(&what, &error, world.at, &mut world.findings);
         }
     }

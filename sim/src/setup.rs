@@ -53,7 +53,7 @@ impl Setup {
     pub fn draw(seed: u64) -> Self {
         let root = root(seed);
         let mut rng = root.split("setup", 0).rng();
-        let class = if rng.chance(15, 100) { PlanClass::Damage } else { PlanClass::Within };
+        let class = if rng.chance(1, 5) { PlanClass::Damage } else { PlanClass::Within };
         let horizon_ns = rng.between(600 * MILLISECOND, 1_200 * MILLISECOND);
         let raw = draw_config(&mut root.split("config", 0).rng());
         let mut disk_rng = root.split("disk options", 0).rng();
@@ -73,7 +73,8 @@ impl Setup {
             horizon_ns,
             turn_events_max: 1 << rng.below(6),
             turn_ns_max: 1 << rng.between(8, 17),
-            think_ns_max: 1 << rng.between(14, 22),
+            // Mostly unhurried clients: the faults of a run are spread over its time, and operations cost real time.
+            think_ns_max: if rng.chance(1, 10) { 1 << 14 } else { 1 << rng.between(20, 23) },
             plan: plan::draw(&mut root.split("plan", 0).rng(), class, horizon_ns),
         }
     }

@@ -173,6 +173,21 @@ fn end(item: &str) -> Option<End> {
     None
 }
 
+/// The modules in other files that `code` (from [`code_only`]) declares for tests only.
+#[must_use]
+pub fn test_modules(code: &str) -> Vec<String> {
+    let items = code.split("#[cfg(test)]").skip(1);
+    let declarations = items.filter_map(|item| match end(item) {
+        Some(End::Semicolon(len)) => Some(&item[..len]),
+        Some(End::Block(_)) | None => None,
+    });
+    let name = |item: &str| {
+        let mut words = words(item).map(|(_, word)| word);
+        words.find(|word| *word == "mod").and(words.next()).map(str::to_owned)
+    };
+    declarations.filter_map(name).collect()
+}
+
 /// Every word of `code` with where it begins.
 pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let is_word = |c: char| c == '_' || c.is_alphanumeric();
@@ -214,6 +229,14 @@ mod tests {
         assert_eq!(functions(code), [function("a", 1, 4), function("g", 6, 1)]);
         let inner = "fn outer() {\n    fn inner() {\n    }\n}";
         assert_eq!(functions(inner), [function("outer", 1, 4), function("inner", 2, 2)]);
+    }
+
+    #[test]
+    fn modules_for_tests_are_told_from_others() {
+        let code =
+            "mod a;\n#[cfg(test)]\nmod b;\n#[cfg(test)]\npub(crate) mod c;\n#[cfg(test)]\nmod d { mod e; }\nmod f;";
+        assert_eq!(test_modules(code), ["b", "c"]);
+        assert_eq!(test_modules("#[cfg(test)]\nuse a::b;"), [""; 0]);
     }
 
     #[test]

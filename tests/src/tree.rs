@@ -30,13 +30,6 @@ impl TextFile {
     pub fn is_below(&self, folder: &str) -> bool {
         self.path.starts_with(folder)
     }
-
-    /// Whether it is a Rust file that only tests are made of.
-    #[must_use]
-    pub fn is_test(&self) -> bool {
-        let mut parts = self.path.split('/');
-        parts.any(|part| part == "tests" || part == "tests.rs")
-    }
 }
 
 /// Every file of the repository whose name ends with one of `endings`, in the order of the paths. What tools make and

@@ -18,7 +18,10 @@ fn entries(folder: &str) -> Vec<PathBuf> {
 }
 
 fn names(folder: &str) -> BTreeSet<String> {
-    entries(folder).iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    entries(folder)
+        .iter()
+        .map(|path| path.file_stem().expect("a target has a name").to_string_lossy().into_owned())
+        .collect()
 }
 
 /// Runs every input in `folder/TARGET` and names those that fail.
@@ -26,7 +29,7 @@ fn replay(folder: &str) {
     let mut failed = Vec::new();
     for (name, target) in TARGETS {
         for path in entries(&format!("{folder}/{name}")) {
-            let data = fs::read(&path).unwrap();
+            let data = fs::read(&path).expect("a corpus file is readable");
             if catch_unwind(|| target(&data)).is_err() {
                 failed.push(format!("cargo +nightly fuzz run {name} {}", path.display()));
             }

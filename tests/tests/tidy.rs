@@ -1,6 +1,6 @@
 //! House rules that no compiler checks.
 
-use dps_tests::source::{code_only, functions, without_tests, words};
+use dps_tests::source::{code_only, functions, test_modules, without_tests, words};
 use dps_tests::tree::{self, TextFile};
 
 /// Lines of a file.
@@ -23,6 +23,23 @@ fn places(code: &str, pattern: &str) -> Vec<String> {
         !before.is_some_and(|c| c == '_' || c.is_alphanumeric())
     });
     starts.map(|(at, _)| format!("line {}: {pattern}", code[..at].matches('\n').count() + 1)).collect()
+}
+
+/// Leaves out the files of modules that are compiled for tests only, with the modules inside them.
+fn drop_test_modules(files: &mut Vec<TextFile>) {
+    let stems: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let stem = file.path.trim_end_matches(".rs");
+            let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+            let inside = if ["lib", "main", "mod"].contains(&name) { folder } else { stem };
+            test_modules(&code_only(&file.text)).into_iter().map(move |module| format!("{inside}/{module}"))
+        })
+        .collect();
+    files.retain(|file| {
+        let stem = file.path.trim_end_matches(".rs");
+        !stems.iter().any(|test| stem == test || stem.starts_with(&format!("{test}/")))
+    });
 }
 
 #[test]
@@ -64,7 +81,8 @@ fn nothing_is_left_unfinished() {
 #[test]
 fn the_core_reaches_for_nothing_outside() {
     let mut files = tree::files(&[".rs"]);
-    files.retain(|file| file.is_below("core/src/") && !file.is_test());
+    files.retain(|file| file.is_below("core/src/"));
+    drop_test_modules(&mut files);
     check(&files, |file| {
         let code = without_tests(&code_only(&file.text));
         let mut complaints: Vec<String> = ["std::", "extern crate std", ".unwrap()", "static mut", "thread_local!"]
@@ -84,7 +102,8 @@ fn the_core_reaches_for_nothing_outside() {
 #[test]
 fn only_the_renderer_prints() {
     let mut files = tree::files(&[".rs"]);
-    files.retain(|file| !file.is_test() && !file.is_below("tests/"));
+    files.retain(|file| !file.is_below("tests/"));
+    drop_test_modules(&mut files);
     check(&files, |file| {
         let name = file.path.rsplit('/').next().expect("a path has a last part");
         if name == "render.rs" || file.path.contains("/render/") {
@@ -130,6 +149,48 @@ fn the_readme_is_short_enough_to_be_read() {
     assert!((100..=150).contains(&lines), "README.md has {lines} lines");
 }
 
+#[test]
+fn the_architecture_has_its_diagrams() {
+    let text = read("ARCHITECTURE.md");
+    let diagrams: Vec<&str> = text.split("```mermaid").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let shows = |words: &[&str]| diagrams.iter().any(|diagram| words.iter().all(|word| diagram.contains(word)));
+    assert!(shows(&["file", "chunks", "DHT", "Raft", "chain"]), "from a file to the chain");
+    assert!(shows(&["DiskDone", "Node", "Reply"]), "from events to effects");
+}
+
+#[test]
+fn one_script_is_all_of_ci() {
+    assert!(read(".github/workflows/ci.yml").contains("run: bash .ci/run"));
+    let script = read(".ci/run");
+    for part in ["cargo fmt", "cargo clippy", "cargo test", "cargo build", "cargo doc", "sim swarm", "sim mutants"] {
+        assert!(script.contains(part), ".ci/run has no {part}");
+    }
+    assert!(read("README.md").contains("\ncargo test --workspace\n"), "the script runs what the README says");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    check(&tree::files(&[".md"]), |file| {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let local = targets.filter(|target| !target.contains("://"));
+        local.filter(|target| !leads_somewhere(folder, &file.path, target)).map(str::to_owned).collect()
+    });
+}
+
+/// Whether a link from a document `from` in `folder` is a file, and its `#part` a heading there.
+fn leads_somewhere(folder: &str, from: &str, target: &str) -> bool {
+    let (path, part) = target.split_once('#').unwrap_or((target, ""));
+    let path = if path.is_empty() { tree::root().join(from) } else { tree::root().join(folder).join(path) };
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let anchors = headings.map(|heading| {
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    });
+    path.exists() && (part.is_empty() || anchors.into_iter().any(|anchor| anchor == part))
+}
+
 /// The rows of the plan name tests as `` `path/to/file.rs::name` ``.
 #[test]
 fn every_test_that_the_plan_names_exists() {
@@ -153,11 +214,13 @@ fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let head = format!("fn {name}(");
     let is_attribute = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
-    lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| line.starts_with(&head))
-        .any(|(at, _)| lines[..at].iter().rev().take_while(is_attribute).any(|line| line.starts_with("#[test]")))
+    lines.iter().enumerate().filter(|(_, line)| line.starts_with(&head)).any(|(at, _)| {
+        lines[..at]
+            .iter()
+            .rev()
+            .take_while(is_attribute)
+            .any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
 }
 
 #[test]
@@ -178,6 +241,7 @@ fn every_row_of_the_plan_says_how_it_stands() {
 
 #[test]
 fn rules_can_be_broken() {
+    assert!(leads_somewhere("docs", "docs/plan.md", "../README.md") && !leads_somewhere("", "README.md", "#no-such-part"));
     assert_eq!(places("a std::b\nmy_std::c std::d", "std::"), ["line 1: std::", "line 2: std::"]);
     assert!(has_test("    #[test]\n    // why\n    fn a() {}", "a"));
     assert!(!has_test("#[test]\nfn ab() {}\nfn a() {}", "a"));

@@ -49,8 +49,8 @@ pub struct Ending {
     pub damages: Vec<Damage>,
     /// Damages beyond those.
     pub damages_omitted: u64,
-    /// A file that may not be read at all, and why. Where it ends is not known, so nothing may be written that would say
-    /// so: once it can be read again, all of it counts.
+    /// The last file if it may not be read at all, and why. Where it ends is not known, so nothing may be written that
+    /// would say so: once it can be read again, all of it counts.
     pub refused: Option<(File, DiskError)>,
 }
 
@@ -289,14 +289,12 @@ impl Recovery {
     /// All that is durable is out. What is left is the tail.
     fn finish_file(&mut self) {
         let mut current = self.current.take().expect("a file is being read");
-        if let Some(error) = current.scanner.refused() {
-            self.ending.refused = Some((self.kind.file(current.number), error));
-        }
         current.report_truncation(&mut self.ending, &mut self.notes, self.kind);
         // A newer file that is known but gone had this one's tail, and its number is not used again.
         let newer_is_known = self.floors.last_key_value().is_some_and(|(number, _)| *number > current.number);
         let is_last = self.at == self.files.len() && !newer_is_known;
         if is_last {
+            self.ending.refused = current.scanner.refused().map(|error| (self.kind.file(current.number), error));
             let (position, offset) = current.released;
             self.ending.last = Predecessor { number: current.number, position, offset };
             self.ending.closed = current.footer;

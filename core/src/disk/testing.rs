@@ -227,6 +227,11 @@ impl TestDisk {
         self.refused.insert(file, error);
     }
 
+    /// Answers the reads of a file again.
+    pub(crate) fn readmit(&mut self, file: File) {
+        self.refused.remove(&file);
+    }
+
     /// What every start does first.
     pub(crate) fn remove_stages(&mut self) {
         self.names.retain(|file, _| !matches!(file, File::Stage(_)));

@@ -116,9 +116,11 @@ impl Recovery {
             None => store.continue_after(ending.last),
         }
         if let Some(error) = self.read_only {
-            store.stop(File::Volume(ending.last.number + 1), error);
+            let file = ending.refused.map_or(File::Volume(ending.last.number + 1), |(file, _)| file);
+            store.stop(file, error);
         }
         let mut lost: Vec<u64> = ending.damages.iter().filter_map(volume_of).collect();
+        lost.sort_unstable();
         lost.dedup();
         store.lose(lost);
         (store, ending.damages)
@@ -136,6 +138,10 @@ impl Recovery {
             }
             FileStep::End => {
                 let ending = files.into_ending();
+                if let Some((file, error)) = ending.refused {
+                    self.notes.push(Note::WritesStopped { file, error });
+                    self.read_only.get_or_insert(error);
+                }
                 if ending.closed || ending.last.number == 0 {
                     return (State::Ready(ending, None), None);
                 }
@@ -231,3 +237,6 @@ const fn volume_of(damage: &Damage) -> Option<u64> {
         File::Journal(_) | File::Slot(_) | File::Stage(_) => None,
     }
 }
+
+#[cfg(test)]
+pub(in crate::keystore) mod tests;

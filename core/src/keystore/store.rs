@@ -162,6 +162,8 @@ pub struct Store {
     pending: BTreeMap<u64, Pending>,
     /// The puts that wait for a chunk in `pending`, with whether they wrote it.
     waiting: BTreeMap<ChunkId, Vec<(Ticket, bool)>>,
+    /// How many those are.
+    waiting_puts: usize,
     /// Puts whose bytes are in the batch that is not acknowledged as appended, by position.
     unwritten: VecDeque<(u64, Ticket)>,
     /// Puts that wait for the next volume.
@@ -187,6 +189,7 @@ impl Store {
             next_sequence: 1,
             pending: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            waiting_puts: 0,
             unwritten: VecDeque::new(),
             queue: VecDeque::new(),
             reads: BTreeMap::new(),
@@ -251,9 +254,14 @@ impl Store {
         if self.closing {
             return out.push(Effect::Stored { ticket, result: Err(StoreError::Closing) });
         }
-        if self.queue.len() + self.pending.len() + self.reads.len() >= STORES_MAX {
+        if self.queue.len() + self.waiting_puts + self.reads.len() >= STORES_MAX {
             return out.push(Effect::Stored { ticket, result: Err(StoreError::Busy) });
         }
+        self.place(ticket, chunk, out);
+    }
+
+    /// Answers a put by what is known of its chunk: it is here, or it must be read first, or written.
+    fn place(&mut self, ticket: Ticket, chunk: VerifiedChunk, out: &mut Vec<Effect>) {
         match self.index.get(&chunk.id()).copied() {
             Some(located) if located.trust == Trust::Proven => {
                 out.push(Effect::Written { ticket });
@@ -277,10 +285,14 @@ impl Store {
         }
         if let Some(waiting) = self.waiting.get_mut(&chunk.id()) {
             waiting.push((ticket, false));
+            self.waiting_puts += 1;
             return out.push(Effect::Written { ticket });
         }
         if !self.ensure_volume(out) {
             return self.queue.push_back((ticket, chunk));
+        }
+        if self.index.contains_key(&chunk.id()) {
+            out.push(Effect::Note(Note::ChunkHealed(chunk.id())));
         }
         let writer = self.writer.as_mut().expect("a volume is open");
         let sequence = self.next_sequence;
@@ -291,6 +303,7 @@ impl Store {
         let located = Located { place, sequence, bytes, trust: Trust::Proven };
         self.pending.insert(written.position, Pending { located, chunk: chunk.id() });
         self.waiting.insert(chunk.id(), [(ticket, true)].into());
+        self.waiting_puts += 1;
         self.unwritten.push_back((written.position, ticket));
     }
 
@@ -361,14 +374,8 @@ impl Store {
         self.judge(id, place, loaded.is_ok(), out);
         match read {
             Read::Get { ticket, .. } => out.push(Effect::Loaded { ticket, result: loaded }),
-            Read::Recheck { ticket, chunk, .. } if loaded.is_err() => {
-                out.push(Effect::Note(Note::ChunkHealed(id)));
-                self.write(ticket, chunk, out);
-            }
-            Read::Recheck { ticket, .. } => {
-                out.push(Effect::Written { ticket });
-                out.push(Effect::Stored { ticket, result: Ok(StoredChunk { place, fresh: false }) });
-            }
+            // Another put may have written it anew while this one was reading.
+            Read::Recheck { ticket, chunk, .. } => self.place(ticket, chunk, out),
         }
     }
 
@@ -411,6 +418,7 @@ impl Store {
             let Pending { located, chunk } = entry.remove();
             self.index.insert(chunk, located);
             let tickets = self.waiting.remove(&chunk).expect("a pending chunk has a put that waits");
+            self.waiting_puts -= tickets.len();
             for (ticket, fresh) in tickets {
                 out.push(Effect::Stored { ticket, result: Ok(StoredChunk { place: located.place, fresh }) });
             }
@@ -426,6 +434,7 @@ impl Store {
         let error = self.store_error().expect("just failed");
         self.pending.clear();
         self.unwritten.clear();
+        self.waiting_puts = 0;
         let waiting = core::mem::take(&mut self.waiting);
         let queued = core::mem::take(&mut self.queue);
         let tickets = waiting.into_values().flatten().map(|(ticket, _)| ticket);
@@ -446,12 +455,17 @@ impl Store {
     fn drain_queue(&mut self, out: &mut Vec<Effect>) {
         while !self.queue.is_empty() && self.ensure_volume(out) {
             let (ticket, chunk) = self.queue.pop_front().expect("not empty");
-            self.write(ticket, chunk, out);
+            // Another put of the same chunk may have become durable while this one waited.
+            self.place(ticket, chunk, out);
         }
     }
 
     fn close_when_idle(&mut self, out: &mut Vec<Effect>) {
         if !self.closing || self.closed || !self.queue.is_empty() {
+            return;
+        }
+        // A chunk that is found bad is written anew, and its put was taken before the close.
+        if self.reads.values().any(|read| matches!(read, Read::Recheck { .. })) {
             return;
         }
         if let Some(writer) = &mut self.writer {
@@ -502,6 +516,8 @@ impl Machine for Store {
         for pending in self.pending.values() {
             assert!(self.waiting.contains_key(&pending.chunk), "each pending chunk is waited for");
         }
+        let waiting_puts: usize = self.waiting.values().map(Vec::len).sum();
+        assert_eq!(self.waiting_puts, waiting_puts, "puts that wait are counted");
         if let Some(writer) = &self.writer {
             writer.check();
             let durable = writer.durable_through();
@@ -510,3 +526,6 @@ impl Machine for Store {
         assert!(self.failed.is_none() || self.pending.is_empty(), "a failed store waits for nothing");
     }
 }
+
+#[cfg(test)]
+pub(in crate::keystore) mod tests;

@@ -141,7 +141,7 @@ impl Serving {
         match request {
             Request::PutOpen { name, expect, size } => self.open_put(now, id, name, expect, size, out),
             Request::GetOpen { target, range } => self.open_get(id, &target, range, out),
-            Request::VerifyOpen(scope) => self.open_verify(id, scope),
+            Request::VerifyOpen(scope) => self.open_verify(id, scope, out),
             Request::Delete { name, expect } => self.delete(now, id, name, expect, out),
             Request::PutChunk(_)
             | Request::PutCommit(_)
@@ -213,7 +213,12 @@ impl Serving {
         }
     }
 
-    fn open_verify(&mut self, id: RequestId, scope: VerifyScope) {
+    fn open_verify(&mut self, id: RequestId, scope: VerifyScope, out: &mut Vec<Effect>) {
+        if let VerifyScope::One(target) = &scope
+            && let Err(error) = self.look_up(target)
+        {
+            return fail(id, error, out);
+        }
         let verify = Verify::new(scope, self.ledger.clone(), self.damages.clone());
         self.tasks.insert(id, Task::Verify(Box::new(verify)));
         self.work.push_back(Work::Verify(id, verify::Event::Wake));

@@ -189,9 +189,13 @@ impl Failure {
                 let what = format!("the range begins past the end of {subject}, which has {size} bytes");
                 (Exit::Usage, what, "\"dps stat\" shows the size of a file")
             }
-            RequestError::BadChunk { .. } | RequestError::LedgerDamaged(_) => {
+            RequestError::BadChunk { .. } => {
                 let what = format!("{subject} can't be read: the store is damaged");
                 (Exit::Damaged, what, "\"dps verify\" names everything that is damaged; other files are readable")
+            }
+            RequestError::LedgerDamaged(_) => {
+                let what = format!("{subject} can't be used: part of the journal is lost, so names can't be trusted");
+                (Exit::Damaged, what, "nothing was changed; whole contents can still be read as sha256:HEX")
             }
             RequestError::DiskFull => {
                 let what = format!("no space is left for {subject}: the disk is full");

@@ -182,7 +182,7 @@ fn make(path: &Path, create: Create) -> Result<(), OpenError> {
     if create == Create::Parents && !parent.exists() {
         make(parent, create)?;
     }
-    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
         // Another process may have been faster; the lock decides who goes on.
         Ok(()) | Err(Errno::EXIST) => {}
         Err(Errno::NOENT) => return Err(OpenError::NoParent { path: path.to_owned() }),
@@ -201,7 +201,7 @@ fn subfolder(root: &OwnedFd, folder: Folder) -> Result<(OwnedFd, bool), (&'stati
     match open_directory(root, folder.name()) {
         Ok(fd) => Ok((fd, false)),
         Err(Errno::NOENT) => {
-            let mode = Mode::from_raw_mode(0o755);
+            let mode = Mode::from_raw_mode(0o700);
             rustix::fs::mkdirat(root, folder.name(), mode).map_err(|error| ("created", error))?;
             open_directory(root, folder.name()).map(|fd| (fd, true)).map_err(|error| ("opened", error))
         }

@@ -57,7 +57,7 @@ impl Lock {
 /// The lock file, and whether it may be written: a store on read-only media is locked as well.
 fn open(root: impl AsFd) -> Result<(OwnedFd, bool), Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-    match rustix::fs::openat(&root, LOCK_NAME, flags, Mode::from_raw_mode(0o644)) {
+    match rustix::fs::openat(&root, LOCK_NAME, flags, Mode::from_raw_mode(0o600)) {
         Ok(file) => Ok((file, true)),
         Err(error @ (Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT)) => {
             let readable = rustix::fs::openat(&root, LOCK_NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());

@@ -151,7 +151,7 @@ impl Worker {
     }
 
     fn open_at(&self, file: File, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let mode = Mode::from_raw_mode(0o644);
+        let mode = Mode::from_raw_mode(0o600);
         let fd = self.directory.folder(folder(file));
         retry_on_intr(|| rustix::fs::openat(fd, name(file), flags | OFlags::CLOEXEC, mode))
     }

@@ -25,7 +25,8 @@ mod tests {
         let geometry = *Config::new(RawConfig::STANDARD).unwrap().geometry();
         let mut library = Library::new(geometry, 2, 64, Seed::new([1; 32]));
         let mut rng = Seed::new([2; 32]).rng();
-        let content = std::iter::repeat_with(|| library.draw(&mut rng)).find(|content| content.bytes.len() > 9).unwrap();
+        let content =
+            std::iter::repeat_with(|| library.draw(&mut rng)).find(|content| content.bytes.len() > 9).unwrap();
         let found = |first: u64, bytes: &[u8]| {
             let mut findings = Findings::default();
             check(&content, first, bytes, 0, &mut findings);

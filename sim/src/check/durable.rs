@@ -19,7 +19,11 @@ pub(crate) fn refuted(name: &Name, found: Option<FileId>, why: Refuted, at: u64,
             findings.correctness("S1", at, text);
         }
         Refuted::Version { expected } => {
-            findings.correctness("S1", at, format!("{name:?} has another version than the acknowledged one, {expected}"));
+            findings.correctness(
+                "S1",
+                at,
+                format!("{name:?} has another version than the acknowledged one, {expected}"),
+            );
         }
         Refuted::Phantom => crash::phantom(name, &text(found), at, findings),
     }

@@ -143,11 +143,7 @@ impl Disk {
         self.damage(class, Medium::lose_sector)
     }
 
-    fn damage(
-        &mut self,
-        class: FileClass,
-        how: fn(&mut Medium, usize, &mut dps_core::rng::Rng, u64) -> bool,
-    ) -> bool {
+    fn damage(&mut self, class: FileClass, how: fn(&mut Medium, usize, &mut dps_core::rng::Rng, u64) -> bool) -> bool {
         let Some((file, limit)) = self.victim(class) else { return false };
         let inode = self.directory.get(file).expect("a victim exists");
         let medium = self.media.get_mut(&inode).expect("a name leads to a content");

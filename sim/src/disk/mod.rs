@@ -19,8 +19,8 @@ use dps_core::id::VerifiedChunk;
 use dps_core::rng::{Rng, Seed};
 
 use directory::{Directory, Inode};
-pub use fault::{FileClass, READ_ERROR, WRITE_ERROR};
 use fault::{Armed, Windows};
+pub use fault::{FileClass, READ_ERROR, WRITE_ERROR};
 use medium::Medium;
 pub use medium::{SECTOR_BYTES, Survive};
 pub use truth::{Harm, HarmKind};
@@ -247,9 +247,7 @@ impl Disk {
         match verify {
             Verify::None => Ok(DiskReply::Read(bytes)),
             Verify::Chunk(_) if bytes.len() < len as usize => Ok(DiskReply::Mismatch),
-            Verify::Chunk(id) => {
-                Ok(VerifiedChunk::check(id, bytes).map_or(DiskReply::Mismatch, DiskReply::Verified))
-            }
+            Verify::Chunk(id) => Ok(VerifiedChunk::check(id, bytes).map_or(DiskReply::Mismatch, DiskReply::Verified)),
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn draw(rng: &mut Rng, class: PlanClass, horizon_ns: u64) -> Plan {
 
 /// Damage of the journal ends most of what a run can show, so it comes late.
 fn draw_time(rng: &mut Rng, kind: FaultKind, horizon_ns: u64) -> u64 {
-    let first = if DAMAGING.contains(&kind) { horizon_ns / 2 } else { 0 };
+    let first = if DAMAGING.contains(&kind) && rng.chance(1, 2) { horizon_ns / 2 } else { 0 };
     rng.between(first, horizon_ns)
 }
 
@@ -61,7 +61,8 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
     let allowed: Vec<FaultKind> =
         FaultKind::ALL.into_iter().filter(|kind| class == PlanClass::Damage || !DAMAGING.contains(kind)).collect();
     if single {
-        return vec![(*pick(rng, &allowed), 1)];
+        let drawn = *pick(rng, &allowed);
+        return vec![(if class == PlanClass::Damage { FaultKind::JournalRot } else { drawn }, 1)];
     }
     let mut weights: Vec<(FaultKind, u64)> = Vec::new();
     let share = rng.between(2, 9);
@@ -75,7 +76,7 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
         weights.push((FaultKind::Crash, rng.between(20, 100)));
     }
     if class == PlanClass::Damage && !weights.iter().any(|(kind, _)| DAMAGING.contains(kind)) {
-        weights.push((FaultKind::JournalRot, rng.between(20, 100)));
+        weights.push((FaultKind::JournalRot, rng.between(50, 100)));
     }
     weights
 }
@@ -182,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_plan_is_refused() {
-        for text in ["[[fault]]\nat_ns = 1", "[[fault]]\nat_ns = 1\naction = { kind = \"explode\" }", "{\"fault\": 3}"] {
+        for text in ["[[fault]]\nat_ns = 1", "[[fault]]\nat_ns = 1\naction = { kind = \"explode\" }", "{\"fault\": 3}"]
+        {
             assert!(Plan::parse(text).is_err(), "{text}");
         }
     }
@@ -197,14 +199,14 @@ mod tests {
             )
         };
         let count = |class| {
-            (0..300).filter(|number| {
+            (0..300).filter(move |number| {
                 let plan = drawn(*number, class);
                 plan.faults.iter().map(|fault| &fault.action).any(touches)
                     || plan.triggers.iter().map(|trigger| &trigger.action).any(touches)
             })
         };
         assert_eq!(count(PlanClass::Within).count(), 0);
-        assert!(count(PlanClass::Damage).count() > 200);
+        assert!(count(PlanClass::Damage).count() > 150);
     }
 
     #[test]

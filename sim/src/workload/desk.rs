@@ -12,6 +12,7 @@ use dps_core::rng::Rng;
 use crate::check::damage::Damages;
 use crate::check::{Findings, conservation, crash, damage, durable};
 use crate::content::Library;
+use crate::disk::FileClass;
 use crate::model::{Mark, Model, WriteId};
 use crate::world::View;
 
@@ -157,6 +158,10 @@ impl Desk<'_> {
             let (found, expected) = (count.to_string(), format!("{counts:?}"));
             durable::differs("the number of chunks", &found, &expected, at, &mut self.oracle.findings);
         }
+        if self.is_ledger_harmed() {
+            // Lost entries may have named it or not.
+            return;
+        }
         let holders = |certain: bool| {
             let model = &self.oracle.model;
             let holds = |name: &&Name| {
@@ -172,12 +177,18 @@ impl Desk<'_> {
         }
     }
 
+    /// Whether entries of the ledger may be lost, so that names can't be trusted.
+    pub(crate) fn is_ledger_harmed(&self) -> bool {
+        self.view.disk.is_class_harmed(FileClass::Journal)
+    }
+
     /// Whether some name certainly means this content since `since`, and whether any may.
     pub(crate) fn has_content(&self, file: FileId, since: Mark) -> (bool, bool) {
         let model = &self.oracle.model;
         let possible: Vec<_> = model.names().map(|name| model.possible(name, since)).collect();
         let may = possible.iter().any(|files| files.contains(&Some(file)));
-        let must = possible.iter().any(|files| files.len() == 1 && files.contains(&Some(file)));
+        let certain = possible.iter().any(|files| files.len() == 1 && files.contains(&Some(file)));
+        let must = certain && !self.is_ledger_harmed();
         (must, may)
     }
 

@@ -114,9 +114,8 @@ impl Get {
             Target::Content(file) => vec![*file],
             Target::Name(name) => desk.oracle.model.possible(name, self.since).into_iter().flatten().collect(),
         };
-        let fits = |file: &FileId| {
-            desk.oracle.library.find(*file).is_some_and(|content| content.bytes.len() as u64 == size)
-        };
+        let fits =
+            |file: &FileId| desk.oracle.library.find(*file).is_some_and(|content| content.bytes.len() as u64 == size);
         let outside = resolve(self.plan.range, size).is_none() || (size == 0 && self.plan.range.is_some());
         outside && files.iter().any(fits)
     }

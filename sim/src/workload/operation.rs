@@ -94,8 +94,7 @@ fn draw_put(rng: &mut Rng, oracle: &mut Oracle, own: &[Name], stall_ns: u64) -> 
     let content = oracle.library.draw(rng);
     let piped = rng.chance(1, 3);
     let chunks = content.cut(piped).chunks.len() as u64;
-    let cancel_at =
-        rng.chance(1, 6).then(|| usize::try_from(rng.below(chunks + 2)).expect("few chunks"));
+    let cancel_at = rng.chance(1, 6).then(|| usize::try_from(rng.below(chunks + 2)).expect("few chunks"));
     let hesitation_ns = match rng.below(30) {
         0 => stall_ns,
         1..=4 => rng.below(2_000_000),

@@ -108,7 +108,8 @@ impl List {
         }
         let end = if more { listed.last().cloned() } else { None };
         let passed = |name: &&Name| {
-            let begins = name.as_str().starts_with(&self.prefix) && self.after.as_ref().is_none_or(|after| *name > after);
+            let begins =
+                name.as_str().starts_with(&self.prefix) && self.after.as_ref().is_none_or(|after| *name > after);
             begins && end.as_ref().is_none_or(|end| *name <= end) && !listed.contains(name)
         };
         let unlisted: Vec<Name> = desk.oracle.model.names().filter(passed).cloned().collect();

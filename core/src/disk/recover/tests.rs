@@ -108,6 +108,24 @@ fn a_break_is_damage_where_something_proves_it_durable_and_else_a_tear() {
 }
 
 #[test]
+fn how_much_of_a_gap_was_durable_is_known_at_the_end_of_the_file() {
+    let mut disk = TestDisk::default();
+    let mut pen = Pen::create(JOURNAL, 1, Predecessor::default());
+    let mut places = Vec::new();
+    // Positions 2 | 3, 4, 5 | 6: those between the bars are durable together, and know only what was before.
+    for batch in [1, 3, 1] {
+        places.extend((0..batch).map(|_| pen.writer.record(Kind::Entry, &[6; 100]).offset));
+        pen.settle(&mut disk);
+    }
+    for offset in &places[..3] {
+        disk.bytes_mut(ONE)[usize::try_from(*offset).unwrap() + 80] ^= 1;
+    }
+    let found = recover(&mut disk, JOURNAL, &[]);
+    assert_eq!(found.ending.damages, [broken(ONE, places[0], 2, 4)]);
+    assert_eq!((found.positions(false), found.positions(true)), (at(1, 5..6), at(1, 6..7)));
+}
+
+#[test]
 fn a_file_that_ends_before_its_last_durable_record_is_truncated() {
     let mut shelf = Shelf::new();
     shelf.open(4);
@@ -252,6 +270,11 @@ fn a_file_that_refuses_every_read_is_given_up_at_once() {
             assert_eq!(found.ending.refused, Some((File::Journal(2), error)));
             assert!(!found.notes.iter().any(|note| matches!(note, Note::TailCut { .. })));
         }
+        let mut first = shelf.disk.clone();
+        first.readmit(File::Journal(2));
+        first.refuse(ONE, error);
+        let found = recover(&mut first, JOURNAL, &[]);
+        assert_eq!((found.lost(), found.ending.refused), (vec![(ONE, 1, 4)], None), "where it ends is known");
         assert!(shelf.disk.failed_reads <= 6, "{} reads of a closed door", shelf.disk.failed_reads);
     }
 }
