@@ -257,11 +257,18 @@ impl Author {
         let number = open.writer.number();
         let records = read(&Stamp::new(&KEY, self.image.kind, number), &open.bytes);
         assert_eq!(records.len() as u64, open.writer.last_position(), "everything taken is written");
-        let (position, offset) = (open.writer.last_position(), open.bytes.len() as u64);
-        let closed = records.last().is_some_and(|record| record.header.kind == Kind::Footer);
+        let last = match records.last().filter(|record| record.header.kind == Kind::Footer) {
+            Some(_) if open.writer.is_sealed() => Last::Closed(open.writer.as_predecessor()),
+            // A footer that was never synced proves what is before it, but may be gone itself.
+            Some(footer) => {
+                let position = footer.header.position - 1;
+                Last::Closed(Predecessor { number, position, offset: footer.offset })
+            }
+            None => Last::Open(number),
+        };
         let bytes = std::mem::take(&mut open.bytes);
         self.image.written.insert(number, Written { bytes, records, end: None });
-        if closed { Last::Closed(Predecessor { number, position, offset }) } else { Last::Open(number) }
+        last
     }
 
     fn entry(&mut self, open: &mut Open, input: &mut Input<'_>) {

@@ -59,6 +59,8 @@ impl Memory {
                 self.may_write()?;
                 let bytes = self.files.remove(&File::Stage(stage)).ok_or(DiskError::NotFound)?;
                 self.files.insert(to, bytes);
+                // Another content under the name, in other sectors.
+                self.unreadable.remove(&to);
                 Ok(DiskReply::Done)
             }
             DiskRequest::Remove { file } => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dps_core::config::Config;
 use dps_core::id::RequestId;
 use dps_core::ledger::file::Target;
+use dps_core::limits::PUT_BLOCKS_AHEAD;
 use dps_core::machine::Machine as _;
 use dps_core::node::{Effect, Event, Node, Phase, Reply, Request, RequestError, VerifyScope};
 use dps_core::note::Note;
@@ -118,8 +119,8 @@ impl World {
     /// One turn: everything that has happened is stepped, then the node is flushed and checked.
     pub(crate) fn turn(&mut self) {
         let Some(node) = &mut self.node else { return };
-        self.nanos += 1_000;
-        self.wall += 1_000;
+        self.nanos = self.nanos.saturating_add(1_000);
+        self.wall = self.wall.saturating_add(1_000);
         let now = Now { mono: Instant::from_nanos(self.nanos), wall: WallTime::from_nanos(self.wall) };
         let mut effects = Vec::new();
         let mut events = std::mem::take(&mut self.ready);
@@ -194,8 +195,12 @@ impl World {
         let Some(node) = &self.node else { return };
         let inspect = node.inspect();
         assert_eq!(inspect.disk_requests, self.disk.outstanding(), "each request is waited for once");
-        let credit: u64 = self.talks.values().map(|talk| if let Talk::Put(put) = talk { put.credit } else { 0 }).sum();
-        assert!(credit <= self.config.ingest_bytes_max(), "no more credit than there is");
+        let ahead = PUT_BLOCKS_AHEAD * self.config.geometry().block_bytes_max();
+        for talk in self.talks.values() {
+            if let Talk::Put(put) = talk {
+                assert!(put.credit <= ahead.into(), "{} bytes of credit, more than a put may have", put.credit);
+            }
+        }
         let idle = self.disk.outstanding() == 0 && inspect.phase == Phase::Booting && inspect.boot > 0;
         assert!(!idle, "a start goes on");
     }
