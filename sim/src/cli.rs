@@ -1,4 +1,4 @@
-//! The command line. Together with [`crate::report`] the only place that prints.
+//! The command line. Together with `report.rs` the only place that prints.
 
 use std::io::Write as _;
 use std::ops::Range;
