@@ -209,7 +209,12 @@ impl Recovery {
         let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
         let Some((command, entry)) = decoded else {
-            return self.lose(number, record);
+            self.lose(number, record);
+            // Copied like the rest of the tail, or the next start would not know of the loss.
+            if tail {
+                self.tail.push(record.covered.to_vec());
+            }
+            return;
         };
         if entry.index <= self.last_index {
             return;

@@ -465,3 +465,25 @@ fn a_record_that_is_no_entry_is_damage_and_the_rest_counts() {
         assert_eq!(lost, if index == 0 { &expected[..0] } else { &expected[..] }, "index {index}");
     }
 }
+
+#[test]
+fn a_record_of_the_tail_that_is_no_entry_stays_known() {
+    let mut disk = filled(1..3).disk;
+    let stamp = Stamp::new(&KEY, FileKind::Journal, 1);
+    let mut bytes = disk.bytes(File::Journal(1)).unwrap().to_vec();
+    let header = crate::disk::record::Header {
+        kind: crate::disk::record::Kind::Entry,
+        boot: 1,
+        position: 4,
+        sequence: 0,
+        durable_through: 2,
+        body_len: 3,
+    };
+    let offset = bytes.len() as u64;
+    header.encode(&stamp, offset, b"???", &mut bytes);
+    *disk.bytes_mut(File::Journal(1)) = bytes;
+    for number in 2..5 {
+        let (recovered, _) = open(&mut disk, number);
+        assert_eq!((recovered.entries, recovered.damages.len()), (2, 1), "start {number}");
+    }
+}
