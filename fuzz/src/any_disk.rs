@@ -212,6 +212,13 @@ impl World {
                 self.files.remove(file);
                 Ok(DiskReply::Done)
             }
+            DiskRequest::Allocate { file, bytes } => {
+                let bytes = usize::try_from(*bytes).expect("it is in memory");
+                let file = self.files.entry(*file).or_default();
+                file.resize(bytes.max(file.len()), 0);
+                Ok(DiskReply::Done)
+            }
+            DiskRequest::Space => Ok(DiskReply::Space { total: u64::MAX, available: u64::MAX }),
         }
     }
 
@@ -234,8 +241,11 @@ fn node() -> Node {
 /// The file that a request changes.
 fn written(request: &DiskRequest) -> Option<File> {
     match request {
-        DiskRequest::List | DiskRequest::Read { .. } => None,
-        DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } | DiskRequest::Remove { file } => Some(*file),
+        DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => None,
+        DiskRequest::Append { file, .. }
+        | DiskRequest::Sync { file, .. }
+        | DiskRequest::Remove { file }
+        | DiskRequest::Allocate { file, .. } => Some(*file),
         // Until it has its name, the file is the staged one, and its append comes first.
         DiskRequest::Publish { stage, .. } => Some(File::Stage(*stage)),
     }

@@ -169,7 +169,11 @@ fn append(bytes: &mut Vec<u8>, request: DiskRequest) {
             parts.iter().for_each(|part| bytes.extend_from_slice(part));
         }
         DiskRequest::Sync { .. } | DiskRequest::Publish { .. } => {}
-        DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Remove { .. } => panic!("a writer only writes"),
+        DiskRequest::List
+        | DiskRequest::Read { .. }
+        | DiskRequest::Remove { .. }
+        | DiskRequest::Allocate { .. }
+        | DiskRequest::Space => panic!("a writer only writes"),
     }
 }
 

@@ -107,8 +107,10 @@ impl<M> Host<M> {
                 DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } => FileClass::of(*file) == wanted,
                 DiskRequest::List
                 | DiskRequest::Read { .. }
+                | DiskRequest::Space
                 | DiskRequest::Publish { .. }
-                | DiskRequest::Remove { .. } => false,
+                | DiskRequest::Remove { .. }
+                | DiskRequest::Allocate { .. } => false,
             })
         };
         let reads =

@@ -25,9 +25,9 @@ impl Point {
         match request {
             DiskRequest::Append { file, .. } => Some(Self::Appending { file: FileClass::of(*file) }),
             DiskRequest::Sync { file, .. } => Some(Self::Syncing { file: FileClass::of(*file) }),
-            DiskRequest::Publish { .. } => Some(Self::Publishing),
+            DiskRequest::Publish { .. } | DiskRequest::Allocate { .. } => Some(Self::Publishing),
             DiskRequest::Remove { .. } => Some(Self::Removing),
-            DiskRequest::List | DiskRequest::Read { .. } => (!serving).then_some(Self::BootRead),
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => (!serving).then_some(Self::BootRead),
         }
     }
 }

@@ -286,7 +286,7 @@ impl Boot {
             // The damaged slot may have held the next boot: its number is not used again, and the new record takes
             // that slot's place.
             Some(record) => BootRecord { boot: record.boot + 1 + 2 * damaged, random, ..record },
-            None if self.files.is_empty() && damaged == 0 => {
+            None if !self.files.iter().any(|(file, _)| is_data(*file)) && damaged == 0 => {
                 BootRecord { store: self.rng.bytes(), key: FileKey(self.rng.bytes()), boot: 1, random }
             }
             None => {
@@ -319,9 +319,17 @@ impl Boot {
                 false
             }
             File::Slot(_) => false,
-            File::Journal(_) | File::Volume(_) => true,
+            File::Journal(_) | File::Volume(_) | File::Checkpoint(_) | File::Reserve => true,
         });
         stages
+    }
+}
+
+/// Whether a file holds anything that can't be made anew.
+const fn is_data(file: File) -> bool {
+    match file {
+        File::Journal(_) | File::Volume(_) => true,
+        File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => false,
     }
 }
 
@@ -360,7 +368,9 @@ mod tests {
                 disk.remove(file);
                 Ok(DiskReply::Done)
             }
-            DiskRequest::Sync { .. } => panic!("a boot record is published"),
+            DiskRequest::Sync { .. } | DiskRequest::Allocate { .. } | DiskRequest::Space => {
+                panic!("a boot record is published")
+            }
         }
     }
 

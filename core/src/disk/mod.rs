@@ -30,6 +30,10 @@ pub enum Slot {
     BootEven,
     /// The boot record of odd boots. Two of them, so that rot of one never loses the store's identity.
     BootOdd,
+    /// The catalog of volumes with an even number.
+    CatalogEven,
+    /// The catalog of volumes with an odd number.
+    CatalogOdd,
 }
 
 /// A file of the data directory, by what it is rather than by its path.
@@ -41,6 +45,10 @@ pub enum File {
     Journal(u64),
     /// A volume of chunks.
     Volume(u64),
+    /// A checkpoint of the index of chunks: what a start would find out by reading the volumes. Losing it costs time.
+    Checkpoint(u64),
+    /// Space set aside, so that a full disk can still be emptied (rule J11).
+    Reserve,
     /// A file in the making, invisible until it is published. Left-overs of a crash are removed at boot.
     Stage(u64),
 }
@@ -50,8 +58,12 @@ impl fmt::Display for File {
         match self {
             Self::Slot(Slot::BootEven) => f.write_str("boot record (even)"),
             Self::Slot(Slot::BootOdd) => f.write_str("boot record (odd)"),
+            Self::Slot(Slot::CatalogEven) => f.write_str("catalog of volumes (even)"),
+            Self::Slot(Slot::CatalogOdd) => f.write_str("catalog of volumes (odd)"),
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),
+            Self::Checkpoint(number) => write!(f, "checkpoint {number}"),
+            Self::Reserve => f.write_str("reserve"),
             Self::Stage(number) => write!(f, "staged file {number}"),
         }
     }
@@ -113,6 +125,17 @@ pub enum DiskRequest {
         /// The file.
         file: File,
     },
+    /// Makes `file`, which is made of nothing but space, `bytes` long with every byte really set aside, and syncs it and
+    /// its directory. It is created where it does not exist, and grows where it is shorter; a longer one stays as it
+    /// is. Answered by [`DiskError::Full`] when there is not enough space, and then the file is gone.
+    Allocate {
+        /// The file.
+        file: File,
+        /// Its length.
+        bytes: u64,
+    },
+    /// How much space there is. Answered by [`DiskReply::Space`].
+    Space,
 }
 
 /// The good end of a request.
@@ -126,8 +149,15 @@ pub enum DiskReply {
     Verified(VerifiedChunk),
     /// The bytes are not the chunk asked for, or there are too few of them.
     Mismatch,
-    /// An append, sync, publish or remove is done.
+    /// An append, sync, publish, remove or allocation is done.
     Done,
+    /// Space of the file system that holds the store, as far as this store may use it.
+    Space {
+        /// Bytes in all.
+        total: u64,
+        /// Bytes that can still be written.
+        available: u64,
+    },
 }
 
 /// The bad end of a request.

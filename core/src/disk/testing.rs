@@ -72,6 +72,8 @@ const fn folder(file: File) -> u8 {
         File::Slot(_) => 0,
         File::Journal(_) => 1,
         File::Volume(_) => 2,
+        File::Checkpoint(_) => 2,
+        File::Reserve => 0,
         File::Stage(_) => 3,
     }
 }
@@ -113,13 +115,23 @@ impl TestDisk {
                 self.names.remove(file);
                 Ok(DiskReply::Done)
             }
+            DiskRequest::Allocate { file, bytes } => {
+                self.allocate(*file, usize::try_from(*bytes).expect("it is in memory"));
+                Ok(DiskReply::Done)
+            }
+            DiskRequest::Space => Ok(DiskReply::Space { total: u64::MAX, available: u64::MAX }),
         }
     }
 
     /// What a request does when the writer dies in the middle of it.
     pub(crate) fn interrupt(&mut self, request: &DiskRequest, rng: &mut Rng) {
         match request {
-            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Sync { .. } | DiskRequest::Remove { .. } => {}
+            DiskRequest::List
+            | DiskRequest::Read { .. }
+            | DiskRequest::Space
+            | DiskRequest::Sync { .. }
+            | DiskRequest::Remove { .. }
+            | DiskRequest::Allocate { .. } => {}
             DiskRequest::Append { file, offset, parts } => {
                 let bytes = parts.concat();
                 let kept = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
@@ -131,6 +143,16 @@ impl TestDisk {
                 }
             }
         }
+    }
+
+    fn allocate(&mut self, file: File, bytes: usize) {
+        if !self.names.contains_key(&file) {
+            self.append(file, 0, &[]);
+        }
+        let inode = &mut self.inodes[self.names[&file]];
+        inode.bytes.resize(bytes.max(inode.bytes.len()), 0);
+        inode.synced = inode.bytes.len();
+        self.sync_names(file);
     }
 
     fn append(&mut self, file: File, offset: u64, bytes: &[u8]) {

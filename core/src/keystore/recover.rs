@@ -234,7 +234,7 @@ fn chunk_record(volume: u64, record: &Record) -> Option<Found> {
 const fn volume_of(damage: &Damage) -> Option<u64> {
     match damage.file {
         File::Volume(number) => Some(number),
-        File::Journal(_) | File::Slot(_) | File::Stage(_) => None,
+        File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
     }
 }
 

@@ -119,7 +119,7 @@ impl Starting {
     fn read_journal(&mut self, booted: Booted) {
         let segments = numbered(&booted, |file| match file {
             File::Journal(segment) => Some(segment),
-            File::Volume(_) | File::Slot(_) | File::Stage(_) => None,
+            File::Volume(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
         });
         let recovery = Box::new(LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only));
         self.stage = Some(Stage::Journal { booted, recovery });
@@ -129,7 +129,7 @@ impl Starting {
         let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal comes first") };
         let volumes = numbered(&booted, |file| match file {
             File::Volume(volume) => Some(volume),
-            File::Journal(_) | File::Slot(_) | File::Stage(_) => None,
+            File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
         });
         let recovered = Box::new(recovery.into_recovered());
         let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);

@@ -52,6 +52,11 @@ fn perform(disk: &mut Disk, request: DiskRequest) -> DiskResult {
             disk.remove(&file);
             Ok(DiskReply::Done)
         }
+        DiskRequest::Allocate { file, bytes } => {
+            disk.entry(file).or_default().resize(usize::try_from(bytes).unwrap(), 0);
+            Ok(DiskReply::Done)
+        }
+        DiskRequest::Space => Ok(DiskReply::Space { total: u64::MAX, available: u64::MAX }),
     }
 }
 

@@ -84,8 +84,13 @@ impl Disk {
     /// Takes a request.
     pub(crate) fn issue(&mut self, op: OpId, request: DiskRequest) {
         let file = match &request {
-            DiskRequest::List | DiskRequest::Read { .. } => return self.reads.push((op, request)),
-            DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } | DiskRequest::Remove { file } => *file,
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => {
+                return self.reads.push((op, request));
+            }
+            DiskRequest::Append { file, .. }
+            | DiskRequest::Sync { file, .. }
+            | DiskRequest::Remove { file }
+            | DiskRequest::Allocate { file, .. } => *file,
             DiskRequest::Publish { stage, .. } => File::Stage(*stage),
         };
         self.writes.entry(file).or_default().push_back((op, request));
@@ -124,6 +129,9 @@ impl Disk {
     }
 
     fn read(&self, request: DiskRequest) -> DiskResult {
+        if request == DiskRequest::Space {
+            return Ok(DiskReply::Space { total: u64::MAX, available: u64::MAX });
+        }
         let DiskRequest::Read { file, offset, len, verify } = request else {
             let len = |(file, inode): (&File, &Inode)| (*file, self.media[*inode].bytes.len() as u64);
             return Ok(DiskReply::Listed(self.names.iter().map(len).collect()));
@@ -161,7 +169,14 @@ impl Disk {
                     self.change(Change::Unlink { file });
                 }
             }
-            DiskRequest::List | DiskRequest::Read { .. } => panic!("these only read"),
+            DiskRequest::Allocate { file, bytes } => {
+                let have = self.names.get(&file).map_or(0, |inode| self.media[*inode].bytes.len());
+                let bytes = usize::try_from(bytes).expect("it is in memory").saturating_sub(have);
+                self.append(file, have as u64, &vec![0; bytes])?;
+                self.sync(self.names[&file]);
+                self.sync_directory(file);
+            }
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => panic!("these only read"),
         }
         Ok(DiskReply::Done)
     }
@@ -235,8 +250,8 @@ impl Disk {
                     self.change(Change::Rename { from, to, inode });
                 }
             }
-            DiskRequest::Publish { .. } | DiskRequest::Remove { .. } => {}
-            DiskRequest::List | DiskRequest::Read { .. } => panic!("these only read"),
+            DiskRequest::Publish { .. } | DiskRequest::Remove { .. } | DiskRequest::Allocate { .. } => {}
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => panic!("these only read"),
         }
     }
 

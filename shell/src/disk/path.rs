@@ -5,11 +5,11 @@ use dps_core::disk::{File, Slot};
 /// A directory of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Folder {
-    /// The data directory itself: the lock and the boot records.
+    /// The data directory itself: the lock, the slots and the reserve.
     Root,
     /// Journal segments.
     Journal,
-    /// Volumes of chunks.
+    /// Volumes of chunks, and checkpoints of their index.
     Data,
     /// Files in the making.
     Stage,
@@ -37,13 +37,19 @@ pub const LOCK_NAME: &str = "LOCK";
 /// Names of the boot records, by which a data directory is known to be ours.
 pub const BOOT_NAMES: [&str; 2] = ["boot.0", "boot.1"];
 
+/// Names of the catalogs of volumes.
+const CATALOG_NAMES: [&str; 2] = ["catalog.0", "catalog.1"];
+
+/// Name of the space that is set aside.
+const RESERVE_NAME: &str = "reserve";
+
 /// The folder that holds `file`.
 #[must_use]
 pub const fn folder(file: File) -> Folder {
     match file {
-        File::Slot(_) => Folder::Root,
+        File::Slot(_) | File::Reserve => Folder::Root,
         File::Journal(_) => Folder::Journal,
-        File::Volume(_) => Folder::Data,
+        File::Volume(_) | File::Checkpoint(_) => Folder::Data,
         File::Stage(_) => Folder::Stage,
     }
 }
@@ -54,8 +60,12 @@ pub fn name(file: File) -> String {
     match file {
         File::Slot(Slot::BootEven) => String::from(BOOT_NAMES[0]),
         File::Slot(Slot::BootOdd) => String::from(BOOT_NAMES[1]),
+        File::Slot(Slot::CatalogEven) => String::from(CATALOG_NAMES[0]),
+        File::Slot(Slot::CatalogOdd) => String::from(CATALOG_NAMES[1]),
+        File::Reserve => String::from(RESERVE_NAME),
         File::Journal(number) => format!("{number:06}.log"),
         File::Volume(number) => format!("{number:06}.kdht"),
+        File::Checkpoint(number) => format!("{number:06}.idx"),
         File::Stage(number) => format!("{number:06}.tmp"),
     }
 }
@@ -77,9 +87,15 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
     let file = match folder {
         Folder::Root if text == BOOT_NAMES[0] => File::Slot(Slot::BootEven),
         Folder::Root if text == BOOT_NAMES[1] => File::Slot(Slot::BootOdd),
+        Folder::Root if text == CATALOG_NAMES[0] => File::Slot(Slot::CatalogEven),
+        Folder::Root if text == CATALOG_NAMES[1] => File::Slot(Slot::CatalogOdd),
+        Folder::Root if text == RESERVE_NAME => File::Reserve,
         Folder::Root => return None,
         Folder::Journal => File::Journal(numbered(".log")?),
-        Folder::Data => File::Volume(numbered(".kdht")?),
+        Folder::Data => match numbered(".kdht") {
+            Some(number) => File::Volume(number),
+            None => File::Checkpoint(numbered(".idx")?),
+        },
         Folder::Stage => File::Stage(numbered(".tmp")?),
     };
     (self::name(file) == text).then_some(file)
@@ -89,13 +105,17 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
 mod tests {
     use super::*;
 
-    const FILES: [(File, &str); 8] = [
+    const FILES: [(File, &str); 12] = [
         (File::Slot(Slot::BootEven), "boot.0"),
         (File::Slot(Slot::BootOdd), "boot.1"),
+        (File::Slot(Slot::CatalogEven), "catalog.0"),
+        (File::Slot(Slot::CatalogOdd), "catalog.1"),
+        (File::Reserve, "reserve"),
         (File::Journal(1), "journal/000001.log"),
         (File::Journal(999_999), "journal/999999.log"),
         (File::Volume(1), "data/000001.kdht"),
         (File::Volume(1_000_000), "data/1000000.kdht"),
+        (File::Checkpoint(7), "data/000007.idx"),
         (File::Stage(42), "stage/000042.tmp"),
         (File::Stage(u64::MAX), "stage/18446744073709551615.tmp"),
     ];

@@ -100,10 +100,11 @@ impl Lanes {
 /// The files whose order a request is part of: none for what only reads.
 fn files(request: &DiskRequest) -> impl Iterator<Item = File> + use<> {
     let (first, second) = match request {
-        DiskRequest::List | DiskRequest::Read { .. } => (None, None),
-        DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } | DiskRequest::Remove { file } => {
-            (Some(*file), None)
-        }
+        DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => (None, None),
+        DiskRequest::Append { file, .. }
+        | DiskRequest::Sync { file, .. }
+        | DiskRequest::Remove { file }
+        | DiskRequest::Allocate { file, .. } => (Some(*file), None),
         DiskRequest::Publish { stage, to } => (Some(File::Stage(*stage)), Some(*to)),
     };
     first.into_iter().chain(second)
@@ -125,13 +126,14 @@ impl Queue {
     pub fn submit(&self, op: OpId, request: DiskRequest) {
         let hop = Hop { shared: Arc::clone(&self.shared), runtime: self.runtime.clone(), _alive: self.alive.clone() };
         match request {
-            DiskRequest::List | DiskRequest::Read { .. } => {
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => {
                 drop(self.runtime.spawn_blocking(move || hop.read(op, &request)));
             }
             DiskRequest::Append { .. }
             | DiskRequest::Sync { .. }
             | DiskRequest::Publish { .. }
-            | DiskRequest::Remove { .. } => {
+            | DiskRequest::Remove { .. }
+            | DiskRequest::Allocate { .. } => {
                 let ticket = self.shared.recorder.as_ref().map(|recorder| recorder.issued(&request));
                 let ready = self.shared.lanes().push(Job { op, request, ticket });
                 if let Some((number, job)) = ready {

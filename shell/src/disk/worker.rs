@@ -9,7 +9,7 @@ use dps_core::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify
 use dps_core::id::VerifiedChunk;
 use dps_core::limits::CHUNK_BYTES_MAX;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::Directory;
@@ -48,6 +48,8 @@ impl Worker {
             DiskRequest::Sync { file, directory } => self.sync(*file, *directory),
             DiskRequest::Publish { stage, to } => self.publish(File::Stage(*stage), *to).map_err(disk_error),
             DiskRequest::Remove { file } => self.remove(*file),
+            DiskRequest::Allocate { file, bytes } => self.allocate(*file, *bytes),
+            DiskRequest::Space => self.space().map_err(disk_error),
         }
     }
 
@@ -134,6 +136,28 @@ impl Worker {
         }
     }
 
+    /// Without half of what was asked for left behind: space that is not enough is given back.
+    fn allocate(&self, file: File, bytes: u64) -> DiskResult {
+        let fd = self.open_at(file, OFlags::RDWR | OFlags::CREATE).map_err(disk_error)?;
+        let grown = rustix::fs::fstat(&fd).and_then(|stat| {
+            let have = length(&stat);
+            if have < bytes { set_aside(&fd, have, bytes - have) } else { Ok(()) }
+        });
+        match grown.and_then(|()| retry_on_intr(|| rustix::fs::fsync(&fd))) {
+            Ok(()) => self.sync_folder(folder(file)).map(|()| DiskReply::Done).map_err(disk_error),
+            Err(error) => {
+                self.remove(file)?;
+                Err(disk_error(error))
+            }
+        }
+    }
+
+    fn space(&self) -> Result<DiskReply, Errno> {
+        let stat = rustix::fs::fstatvfs(self.directory.folder(Folder::Root))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(DiskReply::Space { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
+    }
+
     fn create(&self, file: File) -> Result<Arc<OwnedFd>, DiskError> {
         let (_, epoch) = self.handles.find(file, true);
         let fd = Arc::new(self.open_at(file, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL).map_err(disk_error)?);
@@ -158,6 +182,23 @@ impl Worker {
 
     fn sync_folder(&self, folder: Folder) -> Result<(), Errno> {
         retry_on_intr(|| rustix::fs::fsync(self.directory.folder(folder)))
+    }
+}
+
+/// Sets `bytes` bytes from `offset` on aside: by the file system, or by zeros where it can't.
+fn set_aside(fd: &OwnedFd, offset: u64, bytes: u64) -> Result<(), Errno> {
+    match retry_on_intr(|| rustix::fs::fallocate(fd, FallocateFlags::empty(), offset, bytes)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let zeros = Bytes::from_static(&[0; 64 << 10]);
+            let (mut at, end) = (offset, offset + bytes);
+            while at < end {
+                let len = zeros.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+                write_at(fd, at, &[zeros.slice(..len)])?;
+                at += len as u64;
+            }
+            Ok(())
+        }
+        result => result,
     }
 }
 
@@ -275,6 +316,34 @@ mod tests {
         assert_eq!(worker.perform(&read(4, 4)), Ok(DiskReply::Verified(chunk)));
         assert_eq!(worker.perform(&read(3, 4)), Ok(DiskReply::Mismatch));
         assert_eq!(worker.perform(&read(5, 4)), Ok(DiskReply::Mismatch));
+    }
+
+    #[test]
+    fn space_is_set_aside_grows_and_is_given_back() {
+        let (temp, worker) = worker();
+        let path = temp.path().join("reserve");
+        for (asked, expected) in [(10_000, 10_000), (30_000, 30_000), (5_000, 30_000)] {
+            let request = DiskRequest::Allocate { file: File::Reserve, bytes: asked };
+            assert_eq!(worker.perform(&request), Ok(DiskReply::Done));
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), expected);
+        }
+        let allocated = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).unwrap()) * 512;
+        assert!(allocated >= 30_000, "only {allocated} bytes are really set aside");
+        let listed = worker.perform(&DiskRequest::List);
+        assert_eq!(listed, Ok(DiskReply::Listed(vec![(File::Reserve, 30_000)])));
+        // More than any disk has: what was asked for is not there by half.
+        let request = DiskRequest::Allocate { file: File::Reserve, bytes: 1 << 60 };
+        assert!(worker.perform(&request).is_err());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_space_of_the_file_system_is_told() {
+        let (_temp, worker) = worker();
+        let Ok(DiskReply::Space { total, available }) = worker.perform(&DiskRequest::Space) else {
+            panic!("a file system tells its space")
+        };
+        assert!(available <= total && total > 0);
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Damages {
 fn is_damage_excused(file: File, disk: &Disk) -> bool {
     match file {
         File::Journal(number) => disk.is_journal_harmed(number),
-        File::Slot(_) | File::Volume(_) | File::Stage(_) => is_file_harmed(file, disk),
+        File::Slot(_) | File::Volume(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
+            is_file_harmed(file, disk)
+        }
     }
 }
 

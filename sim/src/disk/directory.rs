@@ -59,9 +59,9 @@ enum Folder {
 impl Folder {
     fn of(file: File) -> Self {
         match file {
-            File::Slot(_) => Self::Slots,
+            File::Slot(_) | File::Reserve => Self::Slots,
             File::Journal(_) => Self::Journal,
-            File::Volume(_) => Self::Volumes,
+            File::Volume(_) | File::Checkpoint(_) => Self::Volumes,
             File::Stage(_) => Self::Stages,
         }
     }

@@ -26,6 +26,8 @@ pub enum FileClass {
     Journal,
     /// The volumes.
     Volume,
+    /// What can be made anew: checkpoints of the index, the reserve.
+    Spare,
 }
 
 impl FileClass {
@@ -36,6 +38,7 @@ impl FileClass {
             File::Slot(_) | File::Stage(_) => Self::Slot,
             File::Journal(_) => Self::Journal,
             File::Volume(_) => Self::Volume,
+            File::Checkpoint(_) | File::Reserve => Self::Spare,
         }
     }
 }
@@ -48,6 +51,16 @@ pub(super) struct Armed {
     strays: u32,
     /// Files to shorten or lose at the next stop.
     deferred: Vec<(FileClass, bool)>,
+}
+
+/// The slot that keeps what another one loses.
+const fn other_slot(slot: Slot) -> Slot {
+    match slot {
+        Slot::BootEven => Slot::BootOdd,
+        Slot::BootOdd => Slot::BootEven,
+        Slot::CatalogEven => Slot::CatalogOdd,
+        Slot::CatalogOdd => Slot::CatalogEven,
+    }
 }
 
 fn take(counts: &mut BTreeMap<FileClass, u32>, class: FileClass) -> bool {
@@ -113,11 +126,25 @@ impl Disk {
         self.windows = Windows::default();
     }
 
-    pub(super) fn append_error(&mut self, now: u64, file: File, bytes: usize) -> Option<DiskError> {
+    pub(super) fn append_error(&mut self, now: u64, file: File, bytes: u64) -> Option<DiskError> {
         if take(&mut self.armed.appends, FileClass::of(file)) {
             return Some(WRITE_ERROR);
         }
-        (now < self.windows.full_until && bytes > 0).then_some(DiskError::Full)
+        (bytes > self.available(now)).then_some(DiskError::Full)
+    }
+
+    /// Bytes that can still be written: what the files leave of the capacity, and nothing while the disk is full.
+    pub(super) fn available(&self, now: u64) -> u64 {
+        if now < self.windows.full_until {
+            return 0;
+        }
+        let used: u64 = self.files().iter().map(|(_, bytes)| bytes).sum();
+        self.capacity.saturating_sub(used)
+    }
+
+    /// From now on all files together may have so many bytes; what is there stays.
+    pub const fn set_capacity(&mut self, bytes: u64) {
+        self.capacity = bytes;
     }
 
     /// Every journal byte below the last append is known durable to a record that is durable itself.
@@ -161,15 +188,14 @@ impl Disk {
             .map(|(file, _)| file)
             .filter(|file| FileClass::of(*file) == class && self.directory.is_durable(*file))
             .filter_map(|file| match file {
-                File::Volume(_) => Some((file, usize::MAX)),
+                File::Volume(_) | File::Checkpoint(_) => Some((file, usize::MAX)),
                 File::Journal(_) => self.covered.get(&file).map(|limit| (file, *limit)),
                 File::Slot(slot) => {
-                    let other = if slot == Slot::BootEven { Slot::BootOdd } else { Slot::BootEven };
-                    let other = File::Slot(other);
+                    let other = File::Slot(other_slot(slot));
                     let whole = self.directory.is_durable(other) && self.harms(other).is_empty();
                     whole.then_some((file, usize::MAX))
                 }
-                File::Stage(_) => None,
+                File::Reserve | File::Stage(_) => None,
             })
             .collect();
         found.get(index(&mut self.choice, found.len())).copied()
@@ -194,7 +220,7 @@ impl Disk {
                 .filter(|(file, _)| match file {
                     File::Volume(_) => class == FileClass::Volume,
                     File::Journal(number) => class == FileClass::Journal && self.is_followed(*number),
-                    File::Slot(_) | File::Stage(_) => false,
+                    File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => false,
                 })
                 .collect();
             let Some((file, inode)) = victims.get(index(&mut self.choice, victims.len())).copied() else { continue };

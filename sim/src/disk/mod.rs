@@ -61,6 +61,8 @@ struct Pending {
 #[derive(Debug)]
 pub struct Disk {
     options: DiskOptions,
+    /// Bytes that all files together may have.
+    capacity: u64,
     latency: Rng,
     choice: Rng,
     directory: Directory,
@@ -89,8 +91,11 @@ pub struct Disk {
 /// The files that a request changes, in the order of their queues. Empty for reads.
 fn written(request: &DiskRequest) -> Vec<File> {
     match request {
-        DiskRequest::List | DiskRequest::Read { .. } => Vec::new(),
-        DiskRequest::Append { file, .. } | DiskRequest::Sync { file, .. } | DiskRequest::Remove { file } => vec![*file],
+        DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => Vec::new(),
+        DiskRequest::Append { file, .. }
+        | DiskRequest::Sync { file, .. }
+        | DiskRequest::Remove { file }
+        | DiskRequest::Allocate { file, .. } => vec![*file],
         DiskRequest::Publish { stage, to } => vec![File::Stage(*stage), *to],
     }
 }
@@ -101,6 +106,7 @@ impl Disk {
     pub fn new(seed: Seed, options: DiskOptions) -> Self {
         Self {
             options,
+            capacity: u64::MAX,
             latency: seed.split("latency", 0).rng(),
             choice: seed.split("choice", 0).rng(),
             directory: Directory::default(),
@@ -132,7 +138,7 @@ impl Disk {
         for file in files {
             self.busy_until.insert(file, done);
         }
-        let is_read = matches!(request, DiskRequest::List | DiskRequest::Read { .. });
+        let is_read = written(&request).is_empty();
         let early = (is_read && self.choice.chance(1, 2)).then(|| self.perform(now, &request));
         self.pending.insert(ticket, Pending { request, early });
         (ticket, done)
@@ -209,10 +215,10 @@ impl Disk {
 
     fn draw_latency(&mut self, now: u64, request: &DiskRequest) -> u64 {
         let least = match request {
-            DiskRequest::List | DiskRequest::Read { .. } => self.options.read_ns,
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => self.options.read_ns,
             DiskRequest::Append { .. } | DiskRequest::Remove { .. } => self.options.append_ns,
             DiskRequest::Sync { .. } => self.options.sync_ns,
-            DiskRequest::Publish { .. } => 3 * self.options.sync_ns,
+            DiskRequest::Publish { .. } | DiskRequest::Allocate { .. } => 3 * self.options.sync_ns,
         };
         let usual = self.latency.between(least, 4 * least);
         let long = if self.latency.chance(1, 50) { 10 } else { 1 };
@@ -231,6 +237,8 @@ impl Disk {
                 self.forget_unreachable();
                 Ok(DiskReply::Done)
             }
+            DiskRequest::Allocate { file, bytes } => self.allocate(now, *file, *bytes),
+            DiskRequest::Space => Ok(DiskReply::Space { total: self.capacity, available: self.available(now) }),
         }
     }
 
@@ -269,17 +277,13 @@ impl Disk {
                 return Err(DiskError::Io(NOT_AT_END));
             }
         }
-        let error = self.append_error(now, file, bytes.len());
+        let error = self.append_error(now, file, bytes.len() as u64);
         let kept = match error {
             None => bytes.len(),
             Some(_) => index(&mut self.choice, bytes.len() + 1),
         };
         if !exists && (error.is_none() || kept > 0) {
-            let inode = self.next_inode;
-            self.next_inode += 1;
-            self.media.insert(inode, Medium::default());
-            self.directory.link(file, inode);
-            self.covered.remove(&file);
+            self.create(file);
         }
         if let Ok(medium) = self.medium(file) {
             medium.write(at, &bytes[..kept]);
@@ -310,6 +314,35 @@ impl Disk {
             self.forget_unreachable();
         }
         Ok(DiskReply::Done)
+    }
+
+    /// Makes a file of nothing but space, durably.
+    fn allocate(&mut self, now: u64, file: File, bytes: u64) -> DiskResult {
+        let have = self.medium(file).map_or(0, |medium| medium.current().len() as u64);
+        let missing = bytes.saturating_sub(have);
+        if missing > self.available(now) {
+            self.directory.unlink(file);
+            self.forget_unreachable();
+            self.refuse(file, DiskError::Full);
+            return Err(DiskError::Full);
+        }
+        if self.directory.get(file).is_none() {
+            self.create(file);
+        }
+        let zeros = vec![0; usize::try_from(missing).expect("a disk in memory holds it")];
+        let medium = self.medium(file)?;
+        medium.write(usize::try_from(have).expect("it is in memory"), &zeros);
+        medium.sync();
+        self.directory.sync(file);
+        Ok(DiskReply::Done)
+    }
+
+    fn create(&mut self, file: File) {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        self.media.insert(inode, Medium::default());
+        self.directory.link(file, inode);
+        self.covered.remove(&file);
     }
 
     fn publish(&mut self, stage: File, to: File) -> DiskResult {

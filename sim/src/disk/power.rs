@@ -60,8 +60,8 @@ impl Disk {
     /// rename, which is not synced. A sync is as good as not done.
     fn half_done(&mut self, request: &DiskRequest) {
         match request {
-            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Sync { .. } => {}
-            DiskRequest::Append { .. } | DiskRequest::Remove { .. } => {
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space | DiskRequest::Sync { .. } => {}
+            DiskRequest::Append { .. } | DiskRequest::Remove { .. } | DiskRequest::Allocate { .. } => {
                 let _ = self.perform(0, request);
             }
             DiskRequest::Publish { stage, to } => {

@@ -256,3 +256,20 @@ fn the_rules_of_requests_are_those_of_a_real_disk() {
     assert_eq!(disk.perform_now(&read(700, 4, Verify::Chunk(id))), Ok(DiskReply::Mismatch));
     assert_eq!(disk.perform_now(&DiskRequest::Remove { file: File::Volume(9) }), Ok(DiskReply::Done));
 }
+
+#[test]
+fn a_disk_has_a_capacity_and_its_reserve_counts() {
+    let mut disk = disk(1);
+    disk.set_capacity(1_000);
+    append(&mut disk, FILE, 0, &[1; 600]).unwrap();
+    assert_eq!(disk.perform_now(&DiskRequest::Space), Ok(DiskReply::Space { total: 1_000, available: 400 }));
+    let reserve = |bytes| DiskRequest::Allocate { file: File::Reserve, bytes };
+    assert_eq!(disk.perform_now(&reserve(300)), Ok(DiskReply::Done));
+    assert_eq!(append(&mut disk, FILE, 600, &[1; 101]), Err(DiskError::Full));
+    disk.crash(Survive::None);
+    assert!(disk.files().contains(&(File::Reserve, 300)), "an allocation is durable");
+    assert_eq!(disk.perform_now(&reserve(2_000)), Err(DiskError::Full));
+    assert!(disk.bytes(File::Reserve).is_none(), "what does not fit is given back");
+    let whole = DiskReply::Space { total: 1_000, available: 1_000 };
+    assert_eq!(disk.perform_now(&DiskRequest::Space), Ok(whole));
+}

@@ -265,7 +265,21 @@ impl Medium {
                 self.pending.push(change);
                 Pledge::Nothing
             }
-            DiskRequest::List | DiskRequest::Read { .. } => panic!("what only reads is not in the log"),
+            DiskRequest::Allocate { file, bytes } => {
+                let inode = *self.visible.entry(*file).or_insert_with(|| {
+                    self.inodes.push(Inode::default());
+                    self.pending.push(Change::Create { file: *file, inode: self.inodes.len() - 1 });
+                    self.inodes.len() - 1
+                });
+                let content = &mut self.inodes[inode];
+                let bytes = usize::try_from(*bytes).expect("it is in memory").max(content.bytes.len());
+                content.bytes.resize(bytes, 0);
+                content.ends.push(content.len());
+                Pledge::Sync { file: *file, inode, len: content.len(), directory: true }
+            }
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => {
+                panic!("what only reads is not in the log")
+            }
         }
     }
 
