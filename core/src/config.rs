@@ -31,6 +31,10 @@ pub struct RawConfig {
     pub settle_after: Duration,
     /// How long a put may hold credit without sending before it is dropped.
     pub credit_timeout: Duration,
+    /// How long what was deleted or overwritten can be brought back.
+    pub retain: Duration,
+    /// How long a sweep waits for puts and verifications that began before it.
+    pub sweep_wait: Duration,
 }
 
 impl RawConfig {
@@ -48,6 +52,8 @@ impl RawConfig {
         ingest_bytes_max: 16 << 20,
         settle_after: Duration::from_millis(50),
         credit_timeout: Duration::from_secs(10),
+        retain: Duration::from_secs(7 * 86_400),
+        sweep_wait: Duration::from_secs(3_600),
     };
 }
 
@@ -111,6 +117,8 @@ pub struct Config {
     ingest_bytes_max: u64,
     settle_after: Duration,
     credit_timeout: Duration,
+    retain: Duration,
+    sweep_wait: Duration,
 }
 
 impl Config {
@@ -132,8 +140,10 @@ impl Config {
         between("volume_bytes", raw.volume_bytes, 256, 1 << 40)?;
         between("segment_bytes", raw.segment_bytes, 256, 1 << 40)?;
         between("ingest_bytes_max", raw.ingest_bytes_max, u64::from(raw.block_bytes_max), 1 << 40)?;
-        duration("settle_after", raw.settle_after, Duration::from_micros(1))?;
-        duration("credit_timeout", raw.credit_timeout, Duration::from_millis(1))?;
+        duration("settle_after", raw.settle_after, Duration::from_micros(1), HOUR)?;
+        duration("credit_timeout", raw.credit_timeout, Duration::from_millis(1), HOUR)?;
+        duration("retain", raw.retain, Duration::ZERO, CENTURY)?;
+        duration("sweep_wait", raw.sweep_wait, Duration::ZERO, CENTURY)?;
         Ok(Self {
             geometry: Geometry {
                 block_bytes_min: raw.block_bytes_min,
@@ -149,6 +159,8 @@ impl Config {
             ingest_bytes_max: raw.ingest_bytes_max,
             settle_after: raw.settle_after,
             credit_timeout: raw.credit_timeout,
+            retain: raw.retain,
+            sweep_wait: raw.sweep_wait,
         })
     }
 
@@ -187,6 +199,18 @@ impl Config {
     pub const fn credit_timeout(&self) -> Duration {
         self.credit_timeout
     }
+
+    /// How long what was deleted or overwritten can be brought back.
+    #[must_use]
+    pub const fn retain(&self) -> Duration {
+        self.retain
+    }
+
+    /// How long a sweep waits for puts and verifications that began before it.
+    #[must_use]
+    pub const fn sweep_wait(&self) -> Duration {
+        self.sweep_wait
+    }
 }
 
 fn within(field: &'static str, value: u32, low: u32, high: u32) -> Result<(), ConfigError> {
@@ -201,10 +225,12 @@ fn power_of_two(field: &'static str, value: u32) -> Result<(), ConfigError> {
     if value.is_power_of_two() { Ok(()) } else { Err(ConfigError::NotPowerOfTwo { field, value: u64::from(value) }) }
 }
 
-fn duration(field: &'static str, value: Duration, low: Duration) -> Result<(), ConfigError> {
-    const HIGH: u64 = 3_600_000_000_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+const CENTURY: Duration = Duration::from_secs(36_525 * 86_400);
+
+fn duration(field: &'static str, value: Duration, low: Duration, high: Duration) -> Result<(), ConfigError> {
     let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    between(field, nanos(value), nanos(low), HIGH)
+    between(field, nanos(value), nanos(low), nanos(high))
 }
 
 #[cfg(test)]
@@ -235,6 +261,8 @@ mod tests {
             (RawConfig { ingest_bytes_max: 1, ..standard }, "ingest_bytes_max"),
             (RawConfig { settle_after: Duration::ZERO, ..standard }, "settle_after"),
             (RawConfig { credit_timeout: Duration::MAX, ..standard }, "credit_timeout"),
+            (RawConfig { retain: Duration::MAX, ..standard }, "retain"),
+            (RawConfig { sweep_wait: Duration::MAX, ..standard }, "sweep_wait"),
         ] {
             let field = match Config::new(raw).unwrap_err() {
                 ConfigError::OutOfBounds { field, .. } | ConfigError::NotPowerOfTwo { field, .. } => field,

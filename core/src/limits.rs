@@ -24,8 +24,48 @@ pub const MANIFEST_LEVELS_MAX: u8 = 4;
 /// Bytes of a record's body that is not a chunk (ledger entries, file heads).
 pub const RECORD_BODY_BYTES_MAX: u32 = 64 << 10;
 
+/// The largest position of a record in its file.
+pub const POSITION_MAX: u64 = (1 << 36) - 1;
+
+/// Where the last record of a file may start, in bytes.
+pub const OFFSET_MAX: u64 = (1 << 42) - 1;
+
+/// The largest sequence of a record of a chunk.
+pub const SEQUENCE_MAX: u64 = (1 << 47) - 1;
+
+/// The largest sequence that a file may show: as many are left to count on from there.
+pub const SEQUENCE_FOUND_MAX: u64 = SEQUENCE_MAX / 2;
+
+/// The largest epoch, and so the largest lease of a put and mark of a chunk.
+pub const EPOCH_MAX: u64 = (1 << 35) - 1;
+
+/// Volumes of one store.
+pub const VOLUMES_MAX: usize = 1 << 26;
+
+/// Chunks that one record drops.
+pub const DROP_IDS_MAX: usize = 1_024;
+
+/// Chunks that a collect has found and not dropped yet; the walk pauses when there are so many.
+pub const COLLECT_CANDIDATES_MAX: usize = 1 << 16;
+
+/// Drop records of a collect that are not durable; it waits for the disk when there are so many.
+pub const COLLECT_DROPS_PENDING_MAX: usize = 16;
+
 /// Volumes that one put may name as holding its chunks.
 pub const PUT_VOLUMES_MAX: usize = 1_024;
+
+/// Volumes that a catalog names; with more, none is removed any more.
+pub const CATALOG_VOLUMES_MAX: usize = 128 << 10;
+
+/// Chunks that a compaction reads ahead.
+pub const COMPACT_LOADS_MAX: usize = 16;
+
+/// Bytes of chunks that a compaction has read and that are not durable in another volume; one more chunk may be read
+/// below that.
+pub const COMPACT_BYTES_MAX: u64 = 8 << 20;
+
+/// Steps of a compaction in one turn, each of them for one record.
+pub const COMPACT_STEPS_MAX: usize = 64;
 
 /// Bytes a machine may handle in one step; longer walks are cursors.
 pub const STEP_BYTES_MAX: usize = 256 << 10;
@@ -66,9 +106,32 @@ pub const VERIFY_LOADS_MAX: usize = 8;
 /// Contents with several names that a verification remembers to have read; older ones may be read again.
 pub const VERIFY_SHARED_MAX: usize = 1_024;
 
+/// Overwritten versions that are kept of one name. One more and the oldest of them goes early.
+pub const OVERWRITTEN_MAX: usize = 8;
+
+/// Tombstones that the ledger keeps. One more and the oldest overwritten version of any name goes early; if there is
+/// none, what was deleted first.
+pub const TOMBSTONES_MAX: u64 = 1_000_000;
+
+/// Tombstones that one reap removes.
+pub const REAP_SLICE_MAX: u32 = 256;
+
+/// Bytes of one part of a sweep's filter, with its header.
+pub const FILTER_PART_BYTES_MAX: u32 = 256 << 10;
+
+/// Parts of a sweep's filter: 1 GiB, for about 500 million chunks.
+pub const FILTER_PARTS_MAX: u32 = 4_096;
+
+/// Manifest chunks that a sweep has asked for at once, each of another file.
+pub const SWEEP_LOADS_MAX: usize = 8;
+
+/// Manifests that a sweep takes beside the ledger: each conversation reads one file at a time.
+pub const SWEEP_EXTRAS_MAX: usize = REQUESTS_MAX;
+
 /// Bytes of an [`crate::node::Effect`], so that queues of effects stay small.
 pub const EFFECT_SIZE_MAX: usize = 128;
 
+const _: () = assert!(REAP_SLICE_MAX as usize <= STEP_ITEMS_MAX && OVERWRITTEN_MAX < STEP_ITEMS_MAX);
 const _: () = assert!(INLINE_BYTES_MAX < CHUNK_BYTES_MAX);
 const _: () = assert!(MANIFEST_INLINE_ENTRIES_MAX < MANIFEST_FANOUT_MAX);
 const _: () = assert!((MANIFEST_FANOUT_MAX as u64).pow(MANIFEST_LEVELS_MAX as u32) > CHUNKS_MAX as u64);
@@ -78,5 +141,9 @@ const _: () = assert!(
         <= RECORD_BODY_BYTES_MAX as usize
 );
 const _: () = assert!(RECORD_BODY_BYTES_MAX as usize <= STEP_BYTES_MAX);
+// A sweep hashes one part of its filter a step.
+const _: () = assert!(FILTER_PART_BYTES_MAX as usize <= STEP_BYTES_MAX);
+// One record has what one step drops: identifiers of 32 bytes after 32 others.
+const _: () = assert!(32 + 32 * DROP_IDS_MAX <= RECORD_BODY_BYTES_MAX as usize && DROP_IDS_MAX <= STEP_ITEMS_MAX);
 // A full node of a manifest tree is stored as a chunk: its entries and a header of 16 bytes.
 const _: () = assert!(36 * MANIFEST_FANOUT_MAX + 16 <= CHUNK_BYTES_MAX);

@@ -45,6 +45,24 @@ pub enum Note {
     Damaged(Damage),
     /// A boot record is missing or damaged; the other one served.
     BootRecordDamaged(File),
+    /// A catalog of volumes is missing or damaged; the other one served, if there is one.
+    CatalogDamaged(File),
+    /// A volume that was removed had come back, and was removed again unread.
+    RemovedAgain(File),
+    /// A volume of which nothing was needed any more is gone.
+    VolumeRemoved {
+        /// Its number.
+        volume: u64,
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// A volume could not be removed, or the catalog not be written before: what was to be given back stays for now.
+    RemovalFailed {
+        /// The file.
+        file: File,
+        /// What the disk said.
+        error: DiskError,
+    },
     /// A chunk read from disk was not what it was stored as.
     ChunkMismatch(ChunkId),
     /// A chunk that was stored again was found damaged and is written anew.
@@ -78,6 +96,14 @@ impl fmt::Display for Note {
             Self::TailCopied { from, to, records } => write!(f, "{records} records of {from} copied to {to}"),
             Self::Damaged(damage) => damage.fmt(f),
             Self::BootRecordDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
+            Self::CatalogDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
+            Self::RemovedAgain(file) => write!(f, "{file} had been removed, came back, and is removed again"),
+            Self::VolumeRemoved { volume, bytes } => {
+                write!(f, "{} removed, which gives {bytes} bytes back", File::Volume(*volume))
+            }
+            Self::RemovalFailed { file, error } => {
+                write!(f, "{file}: {error}; no space is given back until the next start")
+            }
             Self::ChunkMismatch(chunk) => write!(f, "chunk {chunk} is damaged on disk"),
             Self::ChunkHealed(chunk) => write!(f, "chunk {chunk} was damaged and is stored anew"),
             Self::WritesStopped { file, error } => {

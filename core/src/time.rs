@@ -75,6 +75,12 @@ impl WallTime {
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
+
+    /// The wall time `span` earlier; the earliest there is for what would be before 1970.
+    #[must_use]
+    pub fn saturating_sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// What the driver's clocks say at the start of a step.

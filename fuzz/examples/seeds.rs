@@ -10,6 +10,7 @@ use bytes::Bytes;
 use dps_core::disk::boot::BootRecord;
 use dps_core::disk::record::FileKey;
 use dps_core::id::{ChunkId, FileId};
+use dps_core::keystore::filter::Filter;
 use dps_core::keystore::manifest::{Body, Entry, Manifest, Tree};
 use dps_core::keystore::manifest_codec;
 use dps_core::ledger::command::Command;
@@ -33,15 +34,37 @@ fn main() -> io::Result<()> {
         manifest_codec::encode(&manifest, &mut bytes);
         write("manifest", name, &bytes)?;
         let time = WallTime::from_nanos(1);
-        let put = Command::Put { time, name: file_name(), expect: Expect::Version(3), manifest };
+        let put = Command::Put { time, lease: 0, name: file_name(), expect: Expect::Version(3), manifest };
         write("command", &format!("put-{name}"), &put.encode())?;
     }
     for (name, expect) in [("any", Expect::Any), ("absent", Expect::Absent)] {
         let delete = Command::Delete { time: WallTime::from_nanos(2), name: file_name(), expect };
         write("command", &format!("delete-{name}"), &delete.encode())?;
     }
+    for (name, command) in reclaiming() {
+        write("command", name, &command.encode())?;
+    }
+    let mut filter = Filter::builder(3, [4; 16], 10);
+    (0..10_u8).for_each(|index| filter.insert(&ChunkId::of(&[index])));
+    write("filter", "part", &filter.finish().encode_part(0))?;
     let record = BootRecord { store: [1; 16], key: FileKey([2; 16]), boot: 5, random: [3; 16] };
     write("boot_record", "record", &record.encode())
+}
+
+/// A command of each kind that came with what gives space back.
+fn reclaiming() -> [(&'static str, Command); 8] {
+    let (time, name, expect) = (WallTime::from_nanos(3), file_name(), Expect::Any);
+    let manifest = Manifest::inline(FileId::from_bytes(*ChunkId::of(b"").as_bytes()), b"");
+    [
+        ("put-leased", Command::Put { time, lease: 7, name: name.clone(), expect, manifest }),
+        ("sweep-start", Command::SweepStart { time }),
+        ("sweep-complete", Command::SweepComplete { time, epoch: 7, filter_hash: [8; 32], by_person: true }),
+        ("undelete", Command::Undelete { time, name: name.clone(), version: 9, expect }),
+        ("reap", Command::Reap { time, before: WallTime::from_nanos(2), limit: 100 }),
+        ("purge", Command::Purge { time, name, expect }),
+        ("clean", Command::Clean { time }),
+        ("deep-clean", Command::DeepClean { time }),
+    ]
 }
 
 fn manifests() -> [(&'static str, Manifest); 4] {

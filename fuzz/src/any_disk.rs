@@ -38,6 +38,8 @@ const SMALL: RawConfig = RawConfig {
     ingest_bytes_max: 256,
     settle_after: Duration::from_millis(5),
     credit_timeout: Duration::from_millis(50),
+    retain: Duration::from_millis(100),
+    sweep_wait: Duration::from_millis(50),
 };
 
 /// Lives a node's life as `data` tells it: what its disk holds at first, what clients want, and when the disk fails.

@@ -19,7 +19,13 @@ const STEPS_MAX: usize = 16;
 /// forgets its store, or writes although it halts.
 pub fn boot_record(data: &[u8]) {
     if let Ok(record) = BootRecord::decode(data) {
-        assert_eq!(record.encode(), data, "there is one way to write a record down");
+        let now = record.encode();
+        let end = now.len() - 4;
+        if u32::from(data[4]) == FORMAT {
+            assert_eq!(now, data, "there is one way to write a record down");
+        } else {
+            assert_eq!(&now[5..end], &data[5..end], "an older record says the same in the same way");
+        }
     }
     let mut input = Input::new(data);
     let mut memory = Memory::default();

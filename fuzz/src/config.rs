@@ -64,6 +64,8 @@ fn as_they_come(input: &mut Input<'_>) -> RawConfig {
         ingest_bytes_max: input.u64(),
         settle_after: Duration::from_nanos(input.u64()),
         credit_timeout: Duration::new(input.u64(), input.u32() % 1_000_000_000),
+        retain: Duration::new(input.u64(), 0),
+        sweep_wait: Duration::from_nanos(input.u64()),
     }
 }
 
@@ -77,6 +79,7 @@ fn judge_kept(raw: RawConfig, config: &Config) {
     assert_eq!(config.ingest_bytes_max(), raw.ingest_bytes_max);
     assert_eq!(config.settle_after(), raw.settle_after);
     assert_eq!(config.credit_timeout(), raw.credit_timeout);
+    assert_eq!((config.retain(), config.sweep_wait()), (raw.retain, raw.sweep_wait));
     assert!(raw.block_bytes_min.is_power_of_two() && raw.block_bytes_max.is_power_of_two());
     assert!(raw.block_bytes_min <= raw.block_bytes_max && raw.block_bytes_max <= CHUNK_BYTES_MAX);
     assert!(raw.inline_bytes_max <= INLINE_BYTES_MAX && raw.inline_bytes_max < raw.block_bytes_min);
@@ -104,6 +107,8 @@ fn raw(input: &mut Input<'_>) -> RawConfig {
         ingest_bytes_max: if input.rarely(8) { input.u64() } else { u64::from(max) + u64::from(input.u16()) },
         settle_after: if input.rarely(8) { Duration::new(input.u64(), 1) } else { standard.settle_after },
         credit_timeout: if input.rarely(8) { Duration::from_nanos(input.u64()) } else { standard.credit_timeout },
+        retain: if input.rarely(8) { Duration::from_nanos(input.u64()) } else { standard.retain },
+        sweep_wait: if input.rarely(8) { Duration::new(input.u64(), 0) } else { standard.sweep_wait },
     }
 }
 

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use dps_core::crypto::hash::sha256;
 use dps_core::disk::boot::BootRecord;
 use dps_core::disk::fresh::Fresh;
-use dps_core::disk::record::{
-    CHUNK_PREFIX_LEN, FileKey, FileKind, HEADER_LEN, Head, Header, Kind, Parsed, Predecessor, Stamp, parse,
-};
+use dps_core::disk::record::volume::{DropRecord, MarkRecord};
+use dps_core::disk::record::{FileKey, FileKind, HEADER_LEN, Head, Header, Kind, Parsed, Predecessor, Stamp, parse};
 use dps_core::disk::writer::{Writer, WriterOp};
 use dps_core::disk::{DiskReply, DiskRequest};
 use dps_core::id::{ChunkId, FileId, VerifiedChunk};
@@ -50,7 +49,10 @@ impl Honest {
 
     /// Whether recovery hands it out.
     pub(crate) const fn matters(&self) -> bool {
-        matches!(self.header.kind, Kind::Entry | Kind::Chunk)
+        match self.header.kind {
+            Kind::Entry | Kind::Chunk | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
+            Kind::Head | Kind::Footer | Kind::Empty => false,
+        }
     }
 }
 
@@ -207,12 +209,20 @@ impl Author {
         for record in old.records.iter().filter(|record| record.header.position > durable) {
             match record.header.kind {
                 Kind::Entry => _ = fresh.entry(&record.covered),
-                Kind::Chunk => {
-                    let start = usize::try_from(record.offset).expect("files are small");
+                Kind::Chunk | Kind::MarkedChunk => {
+                    let start = usize::try_from(record.offset).expect("files are small") + record.header.covered_len();
                     let end = usize::try_from(record.end()).expect("files are small");
-                    let body = &old.bytes[start + HEADER_LEN + CHUNK_PREFIX_LEN..end];
-                    let chunk = VerifiedChunk::new(Bytes::copy_from_slice(body));
-                    fresh.chunk(record.header.sequence, &chunk);
+                    let chunk = VerifiedChunk::new(Bytes::copy_from_slice(&old.bytes[start..end]));
+                    let mark = MarkRecord::decode(&record.covered).map_or(0, |marked| marked.mark);
+                    fresh.chunk(record.header.sequence, mark, &chunk);
+                }
+                Kind::Mark => {
+                    let mark = MarkRecord::decode(&record.covered).expect("a mark that was written");
+                    fresh.mark(record.header.sequence, &mark);
+                }
+                Kind::Drop => {
+                    let dropped = DropRecord::decode(&record.covered).expect("a drop that was written");
+                    fresh.dropped(record.header.sequence, &dropped);
                 }
                 Kind::Head | Kind::Footer | Kind::Empty => {}
             }
@@ -241,7 +251,10 @@ impl Author {
                     open.flush();
                     open.acknowledge(usize::MAX);
                 }
-                _ => _ = open.writer.record(Kind::Empty, &[]),
+                _ => match self.image.kind {
+                    FileKind::Journal => _ = open.writer.record(Kind::Empty, &[]),
+                    FileKind::Volume => self.word(open, input),
+                },
             }
         }
         open.flush();
@@ -319,7 +332,28 @@ impl Author {
         };
         let chunk = VerifiedChunk::new(Bytes::from(content));
         *self.image.chunks.entry(chunk.id()).or_default() += 1;
-        open.writer.chunk(self.sequence, &chunk);
+        open.writer.chunk(self.sequence, u64::from(choice >> 6), &chunk);
+        self.sequence += 1;
+    }
+
+    /// A mark of a chunk that was written, or the word that one is gone.
+    fn word(&mut self, open: &mut Open, input: &mut Input<'_>) {
+        let choice = input.u8();
+        let known: Vec<ChunkId> = self.image.chunks.keys().copied().collect();
+        let Some(chunk) = known.get(input.below(known.len().max(1))).copied() else {
+            open.writer.record(Kind::Empty, &[]);
+            return;
+        };
+        let number = 1 + u64::from(choice >> 3);
+        match choice % 4 {
+            0 => _ = open.writer.record(Kind::Empty, &[]),
+            1 => _ = open.writer.mark(self.sequence, &MarkRecord { chunk, mark: number }),
+            _ => {
+                let (from, through) = (1 + number % 3, 3 + number % 2);
+                let dropped = DropRecord { epoch: number, from, through, chunks: vec![chunk] };
+                open.writer.dropped(self.sequence, &dropped);
+            }
+        }
         self.sequence += 1;
     }
 }
@@ -337,7 +371,7 @@ fn command(choice: u8, input: &mut Input<'_>) -> Command {
     if choice & 4 == 0 {
         let content = input.bytes(usize::from(choice >> 4));
         let manifest = Manifest::inline(FileId::from_bytes(sha256(content)), content);
-        Command::Put { time, name, expect, manifest }
+        Command::Put { time, lease: 0, name, expect, manifest }
     } else {
         Command::Delete { time, name, expect }
     }

@@ -32,7 +32,7 @@ pub(crate) fn judge(image: &Image, floors: &Floors) -> Verdict {
         let missing = floors.keys().any(|number| !image.written.contains_key(number));
         assert!(missing || verdict.ending.damages.is_empty(), "nothing is damaged: {:?}", verdict.ending.damages);
         assert_eq!(verdict.cuts, 0, "nothing is cut");
-        assert_eq!(verdict.found, everything(image), "every record comes back once, in order");
+        assert_eq!(verdict.found, everything(image, floors), "every record comes back once, in order");
     }
     let heads = heads(image);
     for (number, written) in &image.written {
@@ -45,7 +45,8 @@ pub(crate) fn judge(image: &Image, floors: &Floors) -> Verdict {
             let position = record.header.position;
             let counts = end.is_none_or(|end| position <= end.position);
             let back = present.contains(&(*number, position));
-            let known = position <= durable || position < harmed_from;
+            let doubted = record.header.kind == Kind::Drop && position > doubtful_from(image, floors, *number, durable);
+            let known = position <= durable || (position < harmed_from && !doubted);
             if is_there && counts && known && image.is_intact(*number, record) {
                 assert!(back, "record {position} of file {number} is whole, counts and is not handed out");
             }
@@ -97,14 +98,26 @@ fn recover(image: &Image, floors: &Floors) -> Verdict {
 }
 
 /// What an unharmed image hands out.
-fn everything(image: &Image) -> Vec<(u64, u64)> {
+fn everything(image: &Image, floors: &Floors) -> Vec<(u64, u64)> {
     let mut all = Vec::new();
     for (number, written) in &image.written {
-        let counts = |record: &&Honest| written.end.is_none_or(|end| record.header.position <= end);
+        let doubtful = doubtful_from(image, floors, *number, durable_through(image, floors, *number, None));
+        let counts = |record: &&Honest| {
+            let position = record.header.position;
+            let doubted = record.header.kind == Kind::Drop && position > doubtful;
+            written.end.is_none_or(|end| position <= end) && !doubted
+        };
         let records = written.records.iter().filter(|record| record.matters()).filter(counts);
         all.extend(records.map(|record| (*number, record.header.position)));
     }
     all
+}
+
+/// The last position of a file at which the word that a chunk is gone counts: behind what is durable it does not, if there
+/// is or was a newer file, which decided what of this one's tail counts.
+fn doubtful_from(image: &Image, floors: &Floors, number: u64, durable: u64) -> u64 {
+    let newest = image.listed().last().map(|(last, _)| *last).max(floors.keys().last().copied());
+    if newest == Some(number) { u64::MAX } else { durable }
 }
 
 /// What the whole heads of files that are there say about their predecessors, by the number of the file they are in.
@@ -161,7 +174,9 @@ fn no_false_alarm(image: &Image, floors: &Floors, verdict: &Verdict) {
             let floor = floors.get(number).copied().unwrap_or(0);
             let known = written.records.iter().map(|record| match record.header.kind {
                 Kind::Footer => record.header.position,
-                Kind::Head | Kind::Empty | Kind::Chunk | Kind::Entry => record.header.durable_through,
+                Kind::Head | Kind::Empty | Kind::Chunk | Kind::Entry | Kind::MarkedChunk | Kind::Mark | Kind::Drop => {
+                    record.header.durable_through
+                }
             });
             let durable = known.chain([floor, written.end.unwrap_or(0)]).max().unwrap_or(0);
             assert!(damage.last <= durable, "{damage:?} goes beyond what was durable, {durable}");

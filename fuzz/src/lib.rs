@@ -10,6 +10,7 @@ mod any_disk;
 mod boot_record;
 mod command;
 mod config;
+mod filter;
 mod image;
 mod input;
 mod journal;
@@ -23,6 +24,7 @@ pub use any_disk::any_disk;
 pub use boot_record::boot_record;
 pub use command::command;
 pub use config::config;
+pub use filter::filter;
 pub use journal::journal;
 pub use manifest::manifest;
 pub use node_events::node_events;
@@ -32,11 +34,12 @@ pub use volume::volume;
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its folder in `corpus/` and `regressions/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("any_disk", any_disk),
     ("boot_record", boot_record),
     ("command", command),
     ("config", config),
+    ("filter", filter),
     ("journal", journal),
     ("manifest", manifest),
     ("node_events", node_events),

@@ -63,6 +63,8 @@ fn config(input: &mut Input<'_>) -> Config {
         ingest_bytes_max: [128, 300, 512, 4_096][usize::from(choice / 16 % 4)],
         settle_after: Duration::from_millis(1),
         credit_timeout: Duration::from_millis(20),
+        retain: Duration::from_millis(100),
+        sweep_wait: Duration::from_millis(30),
     };
     Config::new(raw).expect("every one of these is valid")
 }

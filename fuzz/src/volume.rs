@@ -1,9 +1,11 @@
-//! Recovery of the volumes: records by the rules of [`crate::judge`], and the chunks that can be read afterwards.
+//! Recovery of the volumes: records by the rules of [`crate::judge`], the chunks that can be read afterwards, their marks,
+//! and the chunks that are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dps_core::config::{Config, RawConfig};
 use dps_core::disk::damage::Damage;
+use dps_core::disk::record::volume::{DropRecord, MarkRecord};
 use dps_core::disk::record::{FileKind, Kind, chunk_id};
 use dps_core::disk::{DiskError, File};
 use dps_core::id::ChunkId;
@@ -22,7 +24,8 @@ use crate::memory::Memory;
 ///
 /// # Panics
 /// When a record is invented, lost without a word or called damaged although it is whole; when a chunk whose records are
-/// whole can't be read, comes with other bytes, or can't be read any more after a second recovery.
+/// whole can't be read, comes with other bytes, or can't be read any more after a second recovery; when a chunk that was
+/// dropped comes back, or one has a smaller mark than its records say.
 pub fn volume(data: &[u8]) {
     let mut input = Input::new(data);
     let mode = input.u8();
@@ -37,13 +40,17 @@ pub fn volume(data: &[u8]) {
     }
     let (mut store, damages) = recover(&mut memory, image.boot + 1, &floors, read_only);
     assert!(read_only.is_none() || memory.writes == 0, "a store that only reads writes nothing");
-    let owed = owed(&image, &verdict);
+    let tales = tales(&image, &verdict);
+    let tail_is_whole = tales.values().flat_map(|tale| &tale.copies).all(|copy| copy.durable || copy.whole);
     let mut first = BTreeSet::new();
-    for chunk in image.chunks.keys() {
+    for (chunk, tale) in &tales {
+        let mark = store.index().get(chunk).map_or(0, |located| located.mark);
         if load(&mut store, &mut memory, *chunk, &damages) {
+            assert!(!tale.is_gone(), "chunk {chunk} was dropped and comes back");
+            assert!(mark >= tale.mark(), "chunk {chunk} has mark {mark} of {}", tale.mark());
             first.insert(*chunk);
         } else {
-            assert!(!owed.contains(chunk), "chunk {chunk} is whole on disk and can't be read");
+            assert!(!tale.is_owed(tail_is_whole), "chunk {chunk} is whole on disk and can't be read");
         }
     }
     assert!(!load(&mut store, &mut memory, ChunkId::of(b"never stored"), &damages), "nothing comes from nowhere");
@@ -97,25 +104,88 @@ fn recover(memory: &mut Memory, boot: u64, floors: &Floors, read_only: Option<Di
     (store, damages)
 }
 
-/// Chunks that must be readable: every record of them that was handed out is whole, and at least one was known durable.
-/// A tail counts where all of it is whole.
-fn owed(image: &Image, verdict: &Verdict) -> BTreeSet<ChunkId> {
-    let mut by_chunk: BTreeMap<ChunkId, Vec<(u64, u64, bool)>> = BTreeMap::new();
+/// A record of a chunk that was handed out.
+struct Copy {
+    sequence: u64,
+    mark: u64,
+    whole: bool,
+    durable: bool,
+}
+
+/// Everything that was handed out of one chunk, and what was written of it.
+#[derive(Default)]
+struct Tale {
+    copies: Vec<Copy>,
+    /// Sequences and marks, of those known durable.
+    marks: Vec<(u64, u64)>,
+    /// Sequences of drops known durable.
+    drops: Vec<u64>,
+    /// The largest sequence of a drop that was written at all.
+    dropped: u64,
+}
+
+impl Tale {
+    /// Whether it must be readable: every copy is whole, the newest one is newer than any drop, and one was known durable.
+    /// A tail counts where all of it is whole.
+    fn is_owed(&self, tail_is_whole: bool) -> bool {
+        let newest = self.copies.iter().map(|copy| copy.sequence).max().unwrap_or(0);
+        let durable = self.copies.iter().any(|copy| copy.durable);
+        newest > self.dropped && self.copies.iter().all(|copy| copy.whole) && (durable || tail_is_whole)
+    }
+
+    /// Whether a drop that counts is newer than every copy.
+    fn is_gone(&self) -> bool {
+        self.drops.iter().any(|drop| self.copies.iter().all(|copy| copy.sequence < *drop))
+    }
+
+    /// The mark that it has at least: that of a copy or of a mark after every drop.
+    fn mark(&self) -> u64 {
+        let copies = self.copies.iter().filter(|copy| copy.durable).map(|copy| (copy.sequence, copy.mark));
+        let after = copies.chain(self.marks.iter().copied()).filter(|(sequence, _)| *sequence > self.dropped);
+        after.map(|(_, mark)| mark).max().unwrap_or(0)
+    }
+}
+
+fn tale_of(tales: &mut BTreeMap<ChunkId, Tale>, chunk: ChunkId) -> &mut Tale {
+    tales.get_mut(&chunk).expect("only chunks that were written are spoken of")
+}
+
+fn tales(image: &Image, verdict: &Verdict) -> BTreeMap<ChunkId, Tale> {
+    let mut tales: BTreeMap<ChunkId, Tale> = image.chunks.keys().map(|chunk| (*chunk, Tale::default())).collect();
+    let written = image.written.values().flat_map(|written| &written.records);
+    for record in written.filter(|record| record.header.kind == Kind::Drop) {
+        let dropped = DropRecord::decode(&record.covered).expect("a drop that was written");
+        for chunk in dropped.chunks {
+            let tale = tale_of(&mut tales, chunk);
+            tale.dropped = tale.dropped.max(record.header.sequence);
+        }
+    }
     for (number, position) in &verdict.found {
         let index = usize::try_from(*position).expect("positions are small") - 1;
         let record = &image.written[number].records[index];
-        assert_eq!(record.header.kind, Kind::Chunk, "volumes hand out chunks");
-        let chunk = chunk_id(&record.covered).expect("a chunk's record names it");
-        let whole = image.is_intact(*number, record);
-        by_chunk.entry(chunk).or_default().push((*number, *position, whole));
+        let sequence = record.header.sequence;
+        let durable = !verdict.tail.contains(&(*number, *position));
+        match record.header.kind {
+            Kind::Chunk | Kind::MarkedChunk => {
+                let chunk = chunk_id(&record.covered).expect("a chunk's record names it");
+                let mark = MarkRecord::decode(&record.covered).map_or(0, |marked| marked.mark);
+                let whole = image.is_intact(*number, record);
+                tale_of(&mut tales, chunk).copies.push(Copy { sequence, mark, whole, durable });
+            }
+            Kind::Mark => {
+                let MarkRecord { chunk, mark } = MarkRecord::decode(&record.covered).expect("a mark that was written");
+                tale_of(&mut tales, chunk).marks.extend(durable.then_some((sequence, mark)));
+            }
+            Kind::Drop => {
+                let dropped = DropRecord::decode(&record.covered).expect("a drop that was written");
+                for chunk in dropped.chunks {
+                    tale_of(&mut tales, chunk).drops.extend(durable.then_some(sequence));
+                }
+            }
+            Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => panic!("volumes hand out what is said of chunks"),
+        }
     }
-    let places = by_chunk.values().flatten();
-    let tail_is_whole = places.filter(|place| verdict.tail.contains(&(place.0, place.1))).all(|(_, _, whole)| *whole);
-    let owed = |places: &Vec<(u64, u64, bool)>| {
-        let durable = places.iter().any(|place| !verdict.tail.contains(&(place.0, place.1)));
-        places.iter().all(|(_, _, whole)| *whole) && (durable || tail_is_whole)
-    };
-    by_chunk.iter().filter(|(_, places)| owed(places)).map(|(chunk, _)| *chunk).collect()
+    tales
 }
 
 /// Reads a chunk; returns whether it came. What comes is what was asked for, and a miss names the volumes that may have
@@ -136,7 +206,13 @@ fn load(store: &mut Store, memory: &mut Memory, chunk: ChunkId, damages: &[Damag
                 assert!(result.replace(loaded).is_none(), "one answer");
             }
             Effect::Note(_) => {}
-            Effect::Written { .. } | Effect::Stored { .. } | Effect::Closed => panic!("nothing else was asked for"),
+            Effect::Written { .. }
+            | Effect::Stored { .. }
+            | Effect::Collected { .. }
+            | Effect::Compacted(_)
+            | Effect::Closed => {
+                panic!("nothing else was asked for")
+            }
         }
     }
     store.check();

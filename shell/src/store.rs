@@ -6,10 +6,10 @@ use std::sync::Arc;
 use dps_core::config::{Config, ConfigError, Geometry, RawConfig};
 use dps_core::disk::DiskResult;
 use dps_core::id::OpId;
-use dps_core::ledger::file::{Expect, FileStat, Target};
+use dps_core::ledger::file::{Expect, FileStat, Target, TombstoneStat};
 use dps_core::ledger::name::Name;
 use dps_core::limits::LIST_PAGE_MAX;
-use dps_core::node::{ByteRange, Node, Reply, Request, StoredFile, VerifyScope};
+use dps_core::node::{ByteRange, GcSummary, Node, Reply, Request, StoredFile, Usage, VerifyScope};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -137,6 +137,80 @@ impl Store {
         match self.link.ask(Request::Delete { name, expect }).await? {
             Reply::Deleted => Ok(()),
             _ => Err(StoreError::Unexpected("a removal")),
+        }
+    }
+
+    /// Removes a name, if it means what is expected, and everything that could bring it back. When this returns, that is
+    /// durable.
+    ///
+    /// # Errors
+    /// When there is neither such a name nor anything to bring it back, or the node refuses.
+    pub async fn purge(&self, name: Name, expect: Expect) -> Result<(), StoreError> {
+        match self.link.ask(Request::Purge { name, expect }).await? {
+            Reply::Deleted => Ok(()),
+            _ => Err(StoreError::Unexpected("a removal")),
+        }
+    }
+
+    /// Gives a name back what it meant in `version`, 0 for the newest that is kept, if it means what is expected.
+    ///
+    /// # Errors
+    /// When that version is not kept any more, or the node refuses.
+    pub async fn undelete(&self, name: Name, version: u64, expect: Expect) -> Result<FileStat, StoreError> {
+        match self.link.ask(Request::Undelete { name, version, expect }).await? {
+            Reply::Restored(stat) => Ok(*stat),
+            _ => Err(StoreError::Unexpected("an undelete")),
+        }
+    }
+
+    /// What can be undeleted, of names that begin with `prefix`, after a name and version; at most a thousand, and
+    /// whether there is more.
+    ///
+    /// # Errors
+    /// When the ledger is damaged.
+    pub async fn tombstones(
+        &self,
+        prefix: &str,
+        after: Option<(Name, u64)>,
+    ) -> Result<(Vec<TombstoneStat>, bool), StoreError> {
+        let request = Request::Tombstones { prefix: prefix.to_owned(), after, limit: LIST_PAGE_MAX };
+        match self.link.ask(request).await? {
+            Reply::Tombstones { entries, more } => Ok((entries, more)),
+            _ => Err(StoreError::Unexpected("a listing")),
+        }
+    }
+
+    /// Drops what nothing refers to any more, and gives its space back to the disk.
+    ///
+    /// # Errors
+    /// When a collection is under way, a manifest can't be read, or the node refuses. Nothing that is referred to is
+    /// ever lost.
+    pub async fn gc(&self) -> Result<GcSummary, StoreError> {
+        match self.link.ask(Request::Gc).await? {
+            Reply::Collected(summary) => Ok(summary),
+            _ => Err(StoreError::Unexpected("a collection")),
+        }
+    }
+
+    /// Gives every content up: names stay and are missing until they are stored again. With `deep`, nothing stays.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub async fn clean(&self, deep: bool) -> Result<(), StoreError> {
+        match self.link.ask(Request::Clean { deep }).await? {
+            Reply::Cleaned => Ok(()),
+            _ => Err(StoreError::Unexpected("a clean")),
+        }
+    }
+
+    /// How much is stored, and how much of it is needed.
+    ///
+    /// # Errors
+    /// When the node is gone.
+    pub async fn usage(&self) -> Result<Usage, StoreError> {
+        match self.link.ask(Request::Usage).await? {
+            Reply::Usage(usage) => Ok(*usage),
+            _ => Err(StoreError::Unexpected("a question for space")),
         }
     }
 

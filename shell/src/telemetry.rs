@@ -40,9 +40,15 @@ pub fn start(verbose: u8, format: Format) {
 /// Logs one observation of the core.
 pub(crate) fn note(note: &Note) {
     match note {
-        Note::Damaged(_) | Note::ChunkMismatch(_) | Note::BootRecordDamaged(_) => warn!("{note}"),
+        Note::Damaged(_) | Note::ChunkMismatch(_) | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
+            warn!("{note}")
+        }
+        Note::RemovalFailed { .. } => warn!("{note}"),
+        Note::VolumeRemoved { .. } => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.
-        Note::TailCut { .. } | Note::TailCopied { .. } | Note::WritesStopped { .. } => info!("{note}"),
+        Note::TailCut { .. } | Note::TailCopied { .. } | Note::RemovedAgain(_) | Note::WritesStopped { .. } => {
+            info!("{note}")
+        }
         Note::Serving { .. } | Note::ChunkHealed(_) | Note::PutDropped => info!("{note}"),
         Note::Created(_) | Note::Sealed(_) | Note::Settled => debug!("{note}"),
         Note::Synced(_) => trace!("{note}"),

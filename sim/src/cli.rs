@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::plan::Plan;
 use crate::swarm::{SwarmOptions, swarm};
-use crate::{RunOptions, RunResult, Setup, mutants, report, run};
+use crate::{RunOptions, RunResult, Scenario, Setup, mutants, report, run};
 
 /// Lines of the trace that a failure shows.
 const TRACE_LINES: usize = 60;
@@ -35,13 +35,6 @@ enum Command {
     Swarm(SwarmArgs),
     /// Put known mistakes into a copy of the sources and see which of them are noticed.
     Mutants(mutants::Args),
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Scenario {
-    /// Clients of one store.
-    #[default]
-    Keystore,
 }
 
 #[derive(Debug, Args)]
@@ -128,7 +121,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn run_command(args: &RunArgs) -> anyhow::Result<u8> {
-    let Scenario::Keystore = args.scenario;
     let mut setup = Setup::draw(args.seed);
     let plan = match &args.plan {
         None => None,
@@ -147,7 +139,7 @@ fn run_command(args: &RunArgs) -> anyhow::Result<u8> {
         print(&format!("{setup}\n{}\n", setup.plan.to_toml()))?;
     }
     let trace_lines = if args.verbose > 1 { usize::MAX } else { 0 };
-    let options = RunOptions { plan, twin: args.twin, trace_lines, ..RunOptions::default() };
+    let options = RunOptions { scenario: args.scenario, plan, twin: args.twin, trace_lines, ..RunOptions::default() };
     let result = run(args.seed, &options);
     if args.json {
         print(&(report::run_json(&result) + "\n"))?;
@@ -170,17 +162,20 @@ fn show_failure(result: &RunResult, options: &RunOptions, plan: &str) -> anyhow:
     let mut shown = run(result.seed, &RunOptions { trace_lines, twin: false, ..options.clone() });
     shown.violations.clone_from(&result.violations);
     let twin = if options.twin { " --twin" } else { "" };
-    let replay =
-        format!("cargo run --release -p sim -- --scenario {} --seed {}{plan}{twin}", report::SCENARIO, result.seed);
+    let replay = format!(
+        "cargo run --release -p sim -- --scenario {} --seed {}{plan}{twin}",
+        result.scenario.name(),
+        result.seed
+    );
     let text = report::failure_text(&shown, &replay);
     let mut err = io::stderr().lock();
     Ok(err.write_all(text.as_bytes())?)
 }
 
 fn swarm_command(args: &SwarmArgs) -> anyhow::Result<u8> {
-    let Scenario::Keystore = args.scenario;
     let time_max = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-    let options = SwarmOptions { seeds: args.seeds.clone(), jobs: args.jobs, time_max, twin_every: 16 };
+    let options =
+        SwarmOptions { scenario: args.scenario, seeds: args.seeds.clone(), jobs: args.jobs, time_max, twin_every: 16 };
     let started = Instant::now();
     let result = swarm(&options);
     let wall_seconds = started.elapsed().as_secs_f64();
@@ -190,7 +185,7 @@ fn swarm_command(args: &SwarmArgs) -> anyhow::Result<u8> {
     }
     if let Some(failed) = &result.failed {
         let twin = failed.violations.iter().any(|violation| violation.checker == "W4");
-        show_failure(failed, &RunOptions { twin, ..RunOptions::default() }, "")?;
+        show_failure(failed, &RunOptions { scenario: args.scenario, twin, ..RunOptions::default() }, "")?;
         return Ok(failed.class().map_or(EXIT_FAILED, crate::Class::exit_code));
     }
     Ok(if result.below_floor().is_empty() { 0 } else { EXIT_FAILED })

@@ -27,7 +27,9 @@ impl Point {
             DiskRequest::Sync { file, .. } => Some(Self::Syncing { file: FileClass::of(*file) }),
             DiskRequest::Publish { .. } | DiskRequest::Allocate { .. } => Some(Self::Publishing),
             DiskRequest::Remove { .. } => Some(Self::Removing),
-            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => (!serving).then_some(Self::BootRead),
+            DiskRequest::List | DiskRequest::Read { .. } | DiskRequest::Space => {
+                Some(if serving { Self::Reading } else { Self::BootRead })
+            }
         }
     }
 }

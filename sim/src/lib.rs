@@ -39,9 +39,32 @@ use queue::QueueKind;
 pub use setup::Setup;
 use world::World;
 
+/// What is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// Clients of one store.
+    Keystore,
+    /// The same, with collections and purges among them, so that space comes back while they work.
+    #[default]
+    Reclaim,
+}
+
+impl Scenario {
+    /// Its name, as the command takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Keystore => "keystore",
+            Self::Reclaim => "reclaim",
+        }
+    }
+}
+
 /// How to run a seed.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
+    /// What is run; the richest there is by default.
+    pub scenario: Scenario,
     /// The fault plan, instead of the drawn one.
     pub plan: Option<Plan>,
     /// Run a second time with the other event queue and compare (checker W4).
@@ -55,6 +78,8 @@ pub struct RunOptions {
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct RunResult {
+    /// What was run.
+    pub scenario: Scenario,
     /// The seed.
     pub seed: u64,
     /// What did not hold, in the order it was found. Empty when the run passed.
@@ -85,13 +110,13 @@ impl RunResult {
     }
 }
 
-/// Runs the scenario `keystore` from a seed with the real node. A panic of the node is a violation, not a panic.
+/// Runs a scenario from a seed with the real node. A panic of the node is a violation, not a panic.
 #[must_use]
 pub fn run(seed: u64, options: &RunOptions) -> RunResult {
     run_with(seed, options, |setup: &Setup, seed: Seed| Node::new(setup.config(), seed))
 }
 
-/// Runs the scenario `keystore` with any machine that takes a node's events: a fake, or a node with a fault built in.
+/// Runs a scenario with any machine that takes a node's events: a fake, or a node with a fault built in.
 /// The factory is called at every start with a fresh seed.
 pub fn run_with<M>(seed: u64, options: &RunOptions, factory: impl Fn(&Setup, Seed) -> M + Clone + 'static) -> RunResult
 where
@@ -117,6 +142,7 @@ where
 {
     let started = RealTime::now();
     let mut setup = Setup::draw(seed);
+    setup.scenario = options.scenario;
     if let Some(plan) = &options.plan {
         setup.plan = plan.clone();
     }
@@ -131,6 +157,7 @@ where
         }
     }
     RunResult {
+        scenario: options.scenario,
         seed,
         violations: findings.into_violations(),
         trace_hash: world.trace.hash().value(),

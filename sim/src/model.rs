@@ -35,6 +35,15 @@ struct Register {
     ever: BTreeSet<FileId>,
 }
 
+/// Who saw what a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reader {
+    /// The start of the node during which it was seen.
+    pub(crate) incarnation: u64,
+    /// Whether what was seen stays. A start that can't write shows what it found, and makes nothing durable.
+    pub(crate) decides: bool,
+}
+
 /// Why an observation can't be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refuted {
@@ -135,24 +144,24 @@ impl Model {
         if let [only] = values.as_slice() { only.version } else { None }
     }
 
-    /// Somebody saw the name mean `file`, at some moment since `since`, during this start of the node.
+    /// Somebody saw the name mean `file`, at some moment since `since`.
     pub(crate) fn observe(
         &mut self,
         name: &Name,
         file: Option<FileId>,
         version: Option<u64>,
         since: Mark,
-        incarnation: u64,
+        reader: Reader,
     ) -> Result<(), Refuted> {
         if !self.possible(name, since).contains(&file) {
             let ever =
                 self.registers.get(name).is_some_and(|register| file.is_none_or(|id| register.ever.contains(&id)));
             return Err(if ever { Refuted::Lost } else { Refuted::Phantom });
         }
-        if self.registers.get(name).is_none_or(|register| register.values.is_empty()) {
+        if !reader.decides || self.registers.get(name).is_none_or(|register| register.values.is_empty()) {
             return Ok(());
         }
-        self.change(name, |register, _| register.resolve(file, version, incarnation))
+        self.change(name, |register, _| register.resolve(file, version, reader.incarnation))
     }
 }
 
@@ -204,6 +213,10 @@ mod tests {
         Name::new(b"n").unwrap()
     }
 
+    const fn reader(incarnation: u64) -> Reader {
+        Reader { incarnation, decides: true }
+    }
+
     fn file(number: u8) -> Option<FileId> {
         Some(FileId::from_bytes([number; 32]))
     }
@@ -215,11 +228,11 @@ mod tests {
         let first = model.begin(&name(), file(1), 0);
         model.acknowledge(&name(), first, Some(1));
         let second = model.begin(&name(), file(2), 0);
-        assert_eq!(model.observe(&name(), file(1), None, since, 0), Ok(()), "the second is not certain");
-        assert_eq!(model.observe(&name(), file(2), None, since, 0), Ok(()));
+        assert_eq!(model.observe(&name(), file(1), None, since, reader(0)), Ok(()), "the second is not certain");
+        assert_eq!(model.observe(&name(), file(2), None, since, reader(0)), Ok(()));
         let now = model.mark();
-        assert_eq!(model.observe(&name(), file(1), None, now, 0), Err(Refuted::Lost), "readings never go back");
-        assert_eq!(model.observe(&name(), file(1), None, since, 0), Ok(()), "a reading that began before may");
+        assert_eq!(model.observe(&name(), file(1), None, now, reader(0)), Err(Refuted::Lost), "readings never go back");
+        assert_eq!(model.observe(&name(), file(1), None, since, reader(0)), Ok(()), "a reading that began before may");
         assert!(!model.refuse(&name(), second), "what was seen took place");
     }
 
@@ -232,11 +245,11 @@ mod tests {
         model.begin(&name(), None, 1);
         let since = model.mark();
         assert_eq!(model.possible(&name(), since), BTreeSet::from([file(1), file(2), None]));
-        assert_eq!(model.observe(&name(), file(2), Some(7), since, 2), Ok(()));
+        assert_eq!(model.observe(&name(), file(2), Some(7), since, reader(2)), Ok(()));
         let since = model.mark();
         assert_eq!(model.possible(&name(), since), BTreeSet::from([file(2)]));
         assert_eq!(model.version(&name()), Some(7));
-        assert_eq!(model.observe(&name(), None, None, since, 2), Err(Refuted::Lost));
+        assert_eq!(model.observe(&name(), None, None, since, reader(2)), Err(Refuted::Lost));
     }
 
     #[test]
@@ -246,16 +259,33 @@ mod tests {
         model.acknowledge(&name(), first, None);
         let second = model.begin(&name(), file(2), 0);
         let since = model.mark();
-        assert_eq!(model.observe(&name(), file(1), None, since, 0), Ok(()));
+        assert_eq!(model.observe(&name(), file(1), None, since, reader(0)), Ok(()));
         assert!(model.possible(&name(), model.mark()).contains(&file(2)));
         assert!(model.refuse(&name(), second));
         assert_eq!(model.possible(&name(), model.mark()), BTreeSet::from([file(1)]));
     }
 
     #[test]
+    fn a_reading_of_a_start_that_can_not_write_decides_nothing() {
+        let mut model = Model::default();
+        let first = model.begin(&name(), file(1), 0);
+        model.acknowledge(&name(), first, Some(1));
+        model.begin(&name(), file(2), 0);
+        let since = model.mark();
+        let reader = Reader { incarnation: 1, decides: false };
+        assert_eq!(model.observe(&name(), file(2), Some(2), since, reader), Ok(()));
+        assert_eq!(model.possible(&name(), model.mark()), BTreeSet::from([file(1), file(2)]));
+        assert_eq!(
+            model.observe(&name(), file(3), None, since, reader),
+            Err(Refuted::Phantom),
+            "but it must be possible"
+        );
+    }
+
+    #[test]
     fn what_was_never_committed_is_a_phantom() {
         let mut model = Model::default();
-        assert_eq!(model.observe(&name(), file(3), None, 0, 0), Err(Refuted::Phantom));
-        assert_eq!(model.observe(&name(), None, None, 0, 0), Ok(()));
+        assert_eq!(model.observe(&name(), file(3), None, 0, reader(0)), Err(Refuted::Phantom));
+        assert_eq!(model.observe(&name(), None, None, 0, reader(0)), Ok(()));
     }
 }

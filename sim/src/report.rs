@@ -9,9 +9,6 @@ use crate::plan::FaultKind;
 use crate::swarm::{SwarmResult, excuse};
 use crate::{RunResult, Violation};
 
-/// The scenario, for reports.
-pub(crate) const SCENARIO: &str = "keystore";
-
 #[derive(Serialize)]
 struct RunLine<'a> {
     seed: u64,
@@ -47,7 +44,7 @@ fn seconds(nanos: u128) -> f64 {
 pub(crate) fn run_json(result: &RunResult) -> String {
     let line = RunLine {
         seed: result.seed,
-        scenario: SCENARIO,
+        scenario: result.scenario.name(),
         nodes: result.nodes,
         events: result.events,
         sim_seconds: seconds(u128::from(result.sim_ns)),
@@ -61,7 +58,7 @@ pub(crate) fn run_json(result: &RunResult) -> String {
 /// A swarm as a line of JSON.
 pub(crate) fn swarm_json(result: &SwarmResult, wall_seconds: f64) -> String {
     let line = SwarmLine {
-        scenario: SCENARIO,
+        scenario: result.scenario.name(),
         runs: result.runs,
         counted: result.counted,
         judged_live: result.judged_live,

@@ -1,20 +1,23 @@
 //! The scenario `keystore`: clients of one store through faults, then without them, then a look at everything.
 //!
 //! Phases: safety (faults strike), heal (faults stop, a node that can't go on is restarted), liveness (everything is
-//! answered, ten puts and ten gets succeed), durability scan (everything acknowledged is there and nothing else).
+//! answered, ten puts and ten gets succeed), durability scan (everything acknowledged is there and nothing else; what was
+//! damaged is stored again, and stays whole over further starts).
 
 use std::collections::BTreeSet;
 
 use dps_core::ledger::file::Target;
+use dps_core::ledger::name::Name;
 use dps_core::machine::Machine;
 use dps_core::node::{Effect, Event, VerifyScope};
-use dps_core::rng::Seed;
+use dps_core::rng::{Rng, Seed};
 
 use crate::check::{Findings, live};
 use crate::disk::Survive;
+use crate::draws::pick;
 use crate::workload::desk::Outcome;
 use crate::workload::operation::Operation;
-use crate::workload::{Mode, Scripted, Workload};
+use crate::workload::{Mode, Workload};
 use crate::world::World;
 
 /// Events after which a run is taken for one that does not end.
@@ -38,13 +41,10 @@ pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
         prove_liveness(world, &mut workload);
     }
     if is_sound(world, &workload) && rng.chance(2, 3) {
-        let survive = [Survive::All, Survive::None, Survive::Random, Survive::Prefix];
-        let choice = usize::try_from(rng.below(4)).expect("below four");
-        world.restart(HOST, Some(survive[choice]), &mut workload);
-        settle(world, &mut workload, "the store does not serve after its last restart");
+        lose_power(world, &mut workload, &mut rng);
     }
     if is_sound(world, &workload) {
-        scan(world, &mut workload);
+        scan(world, &mut workload, &mut rng);
     }
     world.exercise.acknowledged = workload.acknowledged;
     world.exercise.acknowledged_writes = workload.acknowledged_writes;
@@ -54,6 +54,17 @@ pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
         world.check_conservation();
     }
     workload.oracle.findings
+}
+
+/// The power goes and comes back.
+fn lose_power<M: Machine<Event = Event, Effect = Effect>>(
+    world: &mut World<M>,
+    workload: &mut Workload,
+    rng: &mut Rng,
+) -> bool {
+    let survive = *pick(rng, &[Survive::All, Survive::None, Survive::Random, Survive::Prefix]);
+    world.restart(HOST, Some(survive), workload);
+    settle(world, workload, "the store does not serve after a restart without faults")
 }
 
 /// Whether nothing is wrong so far: after a violation the rest of a run tells nothing.
@@ -91,10 +102,12 @@ fn settle<M: Machine<Event = Event, Effect = Effect>>(
     workload: &mut Workload,
     what: &str,
 ) -> bool {
-    until(world, workload, what, |world, workload| {
-        // A node that was asked to close does so first, and is started again.
-        workload.serving && !workload.is_busy() && world.hosts[HOST as usize].closing.is_none()
-    })
+    until(world, workload, what, is_settled)
+}
+
+/// Whether the node serves and nobody waits for it. One that was asked to close does so first, and is started again.
+fn is_settled<M: Machine<Event = Event, Effect = Effect>>(world: &World<M>, workload: &Workload) -> bool {
+    workload.serving && !workload.is_busy() && world.hosts[HOST as usize].closing.is_none()
 }
 
 /// Faults stop. A node that stopped writing, or stopped altogether, is restarted, as its operator would.
@@ -105,12 +118,20 @@ fn heal<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, worklo
     host.disk.heal();
     host.lurking = None;
     host.paused_until = 0;
+    // Whatever was asked is answered, if only refused: no restart may be needed to be rid of it.
+    let answered = until(world, workload, "the store does not serve again", |world, workload| {
+        workload.halted || is_settled(world, workload)
+    });
+    if !answered {
+        return;
+    }
     // A node that met a write error writes nothing until its next start.
+    let host = world.host(HOST);
     if workload.writes_stopped || workload.halted || host.disk.is_refusing(false) {
         workload.halted = false;
         world.restart(HOST, None, workload);
+        settle(world, workload, "the store does not serve after its restart");
     }
-    settle(world, workload, "the store does not serve again");
 }
 
 /// Works off a script with the first client.
@@ -156,19 +177,14 @@ fn demand_success<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
 }
 
 /// Every name is read and judged, everything is listed and verified, and what is damaged heals when it is put again.
-fn scan<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload) {
+fn scan<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload, rng: &mut Rng) {
     workload.oracle.bad.clear();
-    let names: Vec<_> = workload.oracle.model.names().cloned().collect();
+    let names: Vec<Name> = workload.oracle.model.names().cloned().collect();
     let script = names.iter().cloned().map(Operation::load).collect();
     if !play(world, workload, script) {
         return;
     }
-    let damaged: Vec<_> = workload
-        .scripted
-        .iter()
-        .filter(|scripted| scripted.outcome == Outcome::BadChunk)
-        .map(|scripted| scripted.operation.clone())
-        .collect();
+    let damaged = bad_loads(workload);
     let bad: BTreeSet<_> = workload.oracle.bad.iter().map(|(_, chunk)| *chunk).collect();
     if !list_all(world, workload) {
         return;
@@ -184,9 +200,51 @@ fn scan<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, worklo
         let text = format!("chunk {missed} is bad for a get, but the verification of everything did not report it");
         world.findings.correctness("D1", world.at, text);
     }
-    if !workload.journal_damaged && !workload.writes_stopped && is_sound(world, workload) {
-        heal_files(world, workload, damaged);
+    if workload.journal_damaged || workload.writes_stopped || !is_sound(world, workload) {
+        return;
     }
+    // What was cut short comes again, however many starts later: nothing of it may stand in the way.
+    let again = std::mem::take(&mut workload.cut_short);
+    if play(world, workload, again) {
+        stay_healed(world, workload, &names, damaged, rng);
+    }
+}
+
+/// Stores damaged files again and lets the power go: what was stored again lies there at least twice, and a start must
+/// choose the copy that is whole. The first start may show damage that nobody could see before, of records whose place
+/// was still known; the second shows nothing new.
+fn stay_healed<M: Machine<Event = Event, Effect = Effect>>(
+    world: &mut World<M>,
+    workload: &mut Workload,
+    names: &[Name],
+    mut damaged: Vec<Operation>,
+    rng: &mut Rng,
+) {
+    for last in [false, true] {
+        if damaged.is_empty() {
+            return;
+        }
+        // Whoever stores it again may find a store that has not read the bad copy yet.
+        if rng.chance(1, 2) && !lose_power(world, workload, rng) {
+            return;
+        }
+        if !heal_files(world, workload, damaged) || !lose_power(world, workload, rng) {
+            return;
+        }
+        if !play(world, workload, names.iter().cloned().map(Operation::load).collect()) {
+            return;
+        }
+        if last {
+            return demand_success(world, workload);
+        }
+        damaged = bad_loads(workload);
+    }
+}
+
+/// The operations of the script that found a bad chunk.
+fn bad_loads(workload: &Workload) -> Vec<Operation> {
+    let bad = workload.scripted.iter().filter(|scripted| scripted.outcome == Outcome::BadChunk);
+    bad.map(|scripted| scripted.operation.clone()).collect()
 }
 
 fn list_all<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload) -> bool {
@@ -206,24 +264,25 @@ fn list_all<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, wo
 
 /// Puts every damaged file again until it can be read. A get names one bad chunk at a time, and only what was named is
 /// sure to be written anew, so that takes as many rounds as a file has bad chunks at most; that a chunk is bad once more
-/// is for [`crate::check::damage`] to notice.
+/// is for [`crate::check::damage`] to notice. False when it could not be done.
 fn heal_files<M: Machine<Event = Event, Effect = Effect>>(
     world: &mut World<M>,
     workload: &mut Workload,
     mut damaged: Vec<Operation>,
-) {
+) -> bool {
     const ROUNDS_MAX: u32 = 200;
-    for round in 0.. {
+    for _ in 0..ROUNDS_MAX {
         let script = store_again(workload, &damaged);
         if script.is_empty() || !play(world, workload, script) {
-            return;
+            return false;
         }
-        let bad = |scripted: &&Scripted| scripted.outcome == Outcome::BadChunk;
-        damaged = workload.scripted.iter().filter(bad).map(|scripted| scripted.operation.clone()).collect();
-        if damaged.is_empty() || round == ROUNDS_MAX {
-            return demand_success(world, workload);
+        damaged = bad_loads(workload);
+        if damaged.is_empty() {
+            break;
         }
     }
+    demand_success(world, workload);
+    is_sound(world, workload)
 }
 
 /// For each get of a name: a put of what the name means, and the get once more.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dps_core::config::{Config, RawConfig};
 use dps_core::rng::{Rng, Seed};
 
+use crate::Scenario;
 use crate::disk::DiskOptions;
 use crate::draws::below_power;
 use crate::plan::{self, Plan, PlanClass};
@@ -15,6 +16,8 @@ const MILLISECOND: u64 = 1_000_000;
 /// The drawn options of one run.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What is run. Nothing else of the setup depends on it.
+    pub scenario: Scenario,
     /// What the run was seeded with.
     pub seed: u64,
     /// What the plan may break.
@@ -53,7 +56,7 @@ impl Setup {
     pub fn draw(seed: u64) -> Self {
         let root = root(seed);
         let mut rng = root.split("setup", 0).rng();
-        let class = if rng.chance(1, 5) { PlanClass::Damage } else { PlanClass::Within };
+        let class = if rng.chance(1, 4) { PlanClass::Damage } else { PlanClass::Within };
         let horizon_ns = rng.between(600 * MILLISECOND, 1_200 * MILLISECOND);
         let raw = draw_config(&mut root.split("config", 0).rng());
         let mut disk_rng = root.split("disk options", 0).rng();
@@ -64,6 +67,7 @@ impl Setup {
         };
         let clients = u32::try_from(rng.between(3, 10)).expect("a small number");
         Self {
+            scenario: Scenario::default(),
             seed,
             class,
             raw,
@@ -108,6 +112,8 @@ fn draw_config(rng: &mut Rng) -> RawConfig {
         ingest_bytes_max: rng.between(u64::from(block_bytes_max), 16 * u64::from(block_bytes_max)),
         settle_after: micros(rng, 100, 20_000),
         credit_timeout: micros(rng, 20_000, 500_000),
+        retain: Duration::from_millis(300),
+        sweep_wait: Duration::from_millis(100),
     }
 }
 

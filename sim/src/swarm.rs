@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use crate::exercise::{Exercise, ProtocolPhase};
 use crate::plan::FaultKind;
-use crate::{RunOptions, RunResult, run};
+use crate::{RunOptions, RunResult, Scenario, run};
 
 /// How to run a swarm.
 #[derive(Clone, Debug)]
 pub struct SwarmOptions {
+    /// What is run.
+    pub scenario: Scenario,
     /// The seeds.
     pub seeds: Range<u64>,
     /// Runs at the same time.
@@ -27,6 +29,8 @@ pub struct SwarmOptions {
 /// What came of a swarm.
 #[derive(Debug, Default)]
 pub struct SwarmResult {
+    /// What was run.
+    pub scenario: Scenario,
     /// Runs that ended.
     pub runs: u64,
     /// The failing run with the smallest seed; further runs may not have been begun.
@@ -123,7 +127,7 @@ pub fn swarm(options: &SwarmOptions) -> SwarmResult {
     let started = Instant::now();
     let next = AtomicU64::new(options.seeds.start);
     let stop = AtomicBool::new(false);
-    let total = Mutex::new(SwarmResult::default());
+    let total = Mutex::new(SwarmResult { scenario: options.scenario, ..SwarmResult::default() });
     thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
@@ -134,7 +138,7 @@ pub fn swarm(options: &SwarmOptions) -> SwarmResult {
                         break;
                     }
                     let twin = options.twin_every > 0 && seed.is_multiple_of(options.twin_every);
-                    let result = run(seed, &RunOptions { twin, ..RunOptions::default() });
+                    let result = run(seed, &RunOptions { scenario: options.scenario, twin, ..RunOptions::default() });
                     if !result.violations.is_empty() {
                         stop.store(true, Ordering::Relaxed);
                     }

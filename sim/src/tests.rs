@@ -50,11 +50,20 @@ impl Fake {
                     block_bytes: 0,
                     chunks: 0,
                     names: 1,
+                    missing: false,
                 };
                 Ok(Reply::Stored(Box::new(dps_core::node::StoredFile { stat, new_bytes: 0 })))
             }
             Request::PutOpen { .. } | Request::PutCommit(_) => Err(RequestError::Busy),
-            Request::GetOpen { .. } | Request::Stat(_) | Request::Delete { .. } => Err(RequestError::NotFound),
+            Request::GetOpen { .. }
+            | Request::Stat(_)
+            | Request::Delete { .. }
+            | Request::Purge { .. }
+            | Request::Undelete { .. } => Err(RequestError::NotFound),
+            Request::Gc => Ok(Reply::Collected(dps_core::node::GcSummary::default())),
+            Request::Clean { .. } => Ok(Reply::Cleaned),
+            Request::Tombstones { .. } => Ok(Reply::Tombstones { entries: Vec::new(), more: false }),
+            Request::Usage => Ok(Reply::Usage(Box::default())),
             Request::VerifyOpen(_) => Ok(Reply::Verified(dps_core::node::VerifySummary::default())),
             Request::List { .. } => Ok(Reply::Page { entries: Vec::new(), more: false }),
             Request::Close => Ok(Reply::Closed),

@@ -278,7 +278,9 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
         while stepped < events
             && let Some((incarnation, event)) = there.inbox.pop_front()
         {
-            incarnation::check(at, incarnation, there.incarnation, &mut self.findings);
+            if !incarnation::check(at, incarnation, there.incarnation, &mut self.findings) {
+                continue;
+            }
             self.trace.event(at, host, &event);
             node.step(now, event, &mut effects);
             stepped += 1;

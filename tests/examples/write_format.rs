@@ -48,6 +48,8 @@ fn config() -> Result<Config> {
         // The last entry is never known durable, so that there is a tail to recover.
         settle_after: Duration::from_secs(3_600),
         credit_timeout: Duration::from_secs(3_600),
+        retain: Duration::ZERO,
+        sweep_wait: Duration::from_secs(3_600),
     })?)
 }
 
@@ -120,6 +122,10 @@ async fn fill(path: &Path) -> Result<Listing> {
     second.remove("twice/removed").await?;
     second.put("tree/three levels", "three levels", 41 * 512).await?;
     second.put("na\u{ef}ve/\u{1f980}", "unicode", 300).await?;
+    // What was replaced and removed goes, and volumes with it: from here on there are drops, marks and a catalog.
+    second.store.gc().await?;
+    second.put("twice/marked", "twice", 1_000).await?;
+    second.put("marked", "after", 1_200).await?;
     second.store.close().await?;
 
     let mut third = open(path, Create::Never, second.listing).await?;

@@ -1,11 +1,15 @@
 //! The real `dps` binary, run in a directory of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+
+use dps_core::id::ChunkId;
 
 /// The binary, built once per test program with the profile of the tests.
 ///
@@ -82,7 +86,7 @@ impl Bench {
     /// When it can't be written.
     pub fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.temp.path().join(name);
-        std::fs::write(&path, content).expect("tests can write temporary files");
+        fs::write(&path, content).expect("tests can write temporary files");
         path
     }
 
@@ -142,7 +146,7 @@ impl Bench {
     /// The names in a directory below the working directory, sorted; none if it does not exist.
     #[must_use]
     pub fn entries(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.path().join(folder)).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.path().join(folder)).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
@@ -179,11 +183,31 @@ impl Ended {
     }
 }
 
+/// Every file below `folder` with the hash of its bytes, by its path from there; folders have none.
+///
+/// # Panics
+/// When something can't be read.
+#[must_use]
+pub fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Option<ChunkId>> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_path_buf()]);
+    while let Some(inner) = folders.pop() {
+        for entry in fs::read_dir(&inner).expect("a folder can be read") {
+            let path = entry.expect("a folder can be listed").path();
+            let hash = path.is_file().then(|| ChunkId::of(&fs::read(&path).expect("a file can be read")));
+            if hash.is_none() {
+                folders.push(path.clone());
+            }
+            found.insert(path.strip_prefix(folder).expect("it was found below").to_path_buf(), hash);
+        }
+    }
+    found
+}
+
 /// Whether the tests run as root, whom permissions don't stop.
 #[must_use]
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
 /// Makes `command` run as someone whom permissions stop, if that is not so already.

@@ -36,6 +36,12 @@ pub trait Habitat {
 
     /// Bytes that the machine read, hashed, encoded or copied to make this effect. What it only passes on is free.
     fn bytes(effect: &Effect<Self>) -> usize;
+
+    /// What the machine has done that no effect shows. A machine that cuts long work into calls may be due again at the
+    /// very instant of a call, without any effect, as long as this has grown.
+    fn progress(_machine: &Self::Machine) -> u64 {
+        0
+    }
 }
 
 /// The events of a habitat's machine.
@@ -57,6 +63,11 @@ pub enum Law {
     SecondFlush,
     /// A call emits a bounded number of effects with a bounded number of bytes.
     Bounds,
+}
+
+impl Law {
+    /// Every law.
+    pub const ALL: [Self; 5] = [Self::Replay, Self::EarlyWake, Self::DueWake, Self::SecondFlush, Self::Bounds];
 }
 
 /// A law that a machine broke.
@@ -152,9 +163,10 @@ impl<H: Habitat> Subject<H> {
             let Some(due) = self.machine.deadline().filter(|deadline| *deadline <= self.now.mono) else {
                 return Ok(());
             };
-            let wake = self.habitat.wake();
+            let (wake, before) = (self.habitat.wake(), H::progress(&self.machine));
             let effects = self.call(Call::Step(wake))? + self.flush()?;
-            if effects == 0 && self.machine.deadline() == Some(due) {
+            let idle = effects == 0 && H::progress(&self.machine) <= before;
+            if idle && self.machine.deadline() == Some(due) {
                 return broken(Law::DueWake, format!("due at {due}, woken at {}, and as before", self.now.mono));
             }
         }

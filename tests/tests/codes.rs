@@ -2,7 +2,7 @@
 
 use dps_core::disk::damage::{Damage, DamageKind};
 use dps_core::disk::{DiskError, File};
-use dps_core::id::ChunkId;
+use dps_core::id::{ChunkId, FileId};
 use dps_core::keystore::ChunkFault;
 use dps_core::node::RequestError;
 
@@ -14,11 +14,16 @@ fn the_codes_of_request_errors_never_change() {
         RequestError::NotFound,
         RequestError::Conflict { current: Some(4) },
         RequestError::RangeOutside { size: 10 },
-        RequestError::BadChunk { index: Some(5), chunk: Box::new(ChunkId::of(b"")), fault },
+        RequestError::BadChunk { index: Some(5), chunk: Box::new(ChunkId::of(b"")), fault: fault.clone() },
         RequestError::LedgerDamaged(Box::new(damage)),
         RequestError::DiskFull,
         RequestError::WriteFailed { file: File::Volume(1), error: DiskError::ReadOnly },
         RequestError::OutcomeUnknown(DiskError::Io(5)),
+        RequestError::Missing,
+        RequestError::GcRunning,
+        RequestError::GcSuperseded,
+        RequestError::SweepStopped { file: Box::new(FileId::from_bytes([1; 32])), chunk: None, fault: fault.clone() },
+        RequestError::Swept,
         RequestError::Busy,
         RequestError::Starting,
         RequestError::Closing,
@@ -35,6 +40,11 @@ fn the_codes_of_request_errors_never_change() {
     E_DISK_FULL
     E_WRITE_FAILED
     E_OUTCOME_UNKNOWN
+    E_MISSING
+    E_GC_RUNNING
+    E_GC_SUPERSEDED
+    E_SWEEP_STOPPED
+    E_SWEPT
     E_BUSY
     E_STARTING
     E_CLOSING

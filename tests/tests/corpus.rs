@@ -6,7 +6,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 
-use dps_fuzz::TARGETS;
+use dps_fuzz::{TARGETS, Target};
 use dps_tests::tree;
 
 /// What is in a folder of the fuzz targets, in order; nothing if it is not there.
@@ -24,28 +24,42 @@ fn names(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Runs every input in `folder/TARGET` and names those that fail.
-fn replay(folder: &str) {
-    let mut failed = Vec::new();
-    for (name, target) in TARGETS {
+/// Runs every input in `folder/TARGET`; returns how many there were, and names those that fail.
+fn replay(folder: &str, targets: &[(&str, Target)]) -> (usize, Vec<String>) {
+    let (mut inputs, mut failed) = (0, Vec::new());
+    for (name, target) in targets {
         for path in entries(&format!("{folder}/{name}")) {
+            inputs += 1;
             let data = fs::read(&path).expect("a corpus file is readable");
             if catch_unwind(|| target(&data)).is_err() {
                 failed.push(format!("cargo +nightly fuzz run {name} {}", path.display()));
             }
         }
     }
-    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    (inputs, failed)
 }
 
 #[test]
 fn every_input_of_the_corpus_passes() {
-    replay("corpus");
+    let (inputs, failed) = replay("corpus", &TARGETS);
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    assert!(inputs >= TARGETS.len(), "only {inputs} inputs were found");
 }
 
 #[test]
 fn what_once_failed_does_not_fail_again() {
-    replay("regressions");
+    let (_, failed) = replay("regressions", &TARGETS);
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+}
+
+#[test]
+fn an_input_that_fails_is_named() {
+    let (name, _) = TARGETS[0];
+    let target: Target = |data| assert!(data.is_empty(), "it has {} bytes", data.len());
+    let (inputs, failed) = replay("corpus", &[(name, target)]);
+    let filled = entries(&format!("corpus/{name}")).iter().filter(|path| fs::metadata(path).unwrap().len() > 0).count();
+    assert!(inputs > 0 && filled > 0);
+    assert_eq!(failed.len(), filled, "{failed:?}");
 }
 
 #[test]

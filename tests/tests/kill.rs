@@ -7,7 +7,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use dps_core::rng::{Rng, Seed};
 use dps_tests::command::{Bench, Ended, wait};
@@ -17,6 +16,9 @@ const SEED: Seed = Seed::new(*b"kill -9 at fifty random moments!");
 const KILLS: u64 = 50;
 const FIRST_RUNS: u64 = 12;
 const NAMES: u64 = 6;
+
+/// How often this process gives way, at most, before it kills. On an idle machine, a few milliseconds.
+const YIELDS_MAX: u64 = 10_000;
 
 /// The end of a process that was killed.
 const KILLED: i32 = 128 + 9;
@@ -32,8 +34,8 @@ enum Moment {
     Fed(u64),
     /// When a folder of the store has so many bytes more, or the put has ended.
     Grown(&'static str, u64),
-    /// So long after its start.
-    Started(Duration),
+    /// When this process has given way so often since the start: anywhere from before the first step to after the end.
+    Started(u64),
 }
 
 impl Moment {
@@ -43,7 +45,7 @@ impl Moment {
             2 => Self::Grown("data", rng.below(body_bytes)),
             3 => Self::Grown("journal", rng.between(1, 800)),
             4 => Self::Grown("stage", rng.between(1, 400)),
-            _ => Self::Started(Duration::from_micros(rng.below(5_000))),
+            _ => Self::Started(rng.below(YIELDS_MAX)),
         }
     }
 }
@@ -94,9 +96,9 @@ fn put_and_kill(bench: &Bench, name: &str, body: &[u8], moment: Moment) -> Ended
             }
             child
         }
-        Moment::Started(after) => {
+        Moment::Started(yields) => {
             let child = start_of_file(bench, name, body);
-            thread::sleep(after);
+            (0..yields).for_each(|_| thread::yield_now());
             child
         }
     };
@@ -182,7 +184,7 @@ fn a_first_run_that_is_killed_leaves_nothing_in_the_way() {
         let bench = Bench::new();
         let body = body(&mut rng);
         let moment = match round % 3 {
-            0 => Moment::Started(Duration::from_micros(rng.below(4_000))),
+            0 => Moment::Started(rng.below(YIELDS_MAX)),
             1 => Moment::Grown("", rng.between(1, 9_000)),
             _ => Moment::Grown("stage", 1),
         };

@@ -191,30 +191,29 @@ fn leads_somewhere(folder: &str, from: &str, target: &str) -> bool {
     path.exists() && (part.is_empty() || anchors.into_iter().any(|anchor| anchor == part))
 }
 
-/// The rows of the plan name tests as `` `path/to/file.rs::name` ``.
+/// The tests that `plan` names and that do not exist. Its rows name them as `` `path/to/file.rs::name` ``.
+fn missing_tests(plan: &str) -> Vec<String> {
+    let named = plan.split('`').filter_map(|text| text.split_once(".rs::"));
+    let missing = named.filter(|(path, name)| {
+        let text = std::fs::read_to_string(tree::root().join(format!("{path}.rs"))).unwrap_or_default();
+        !has_test(&text, name)
+    });
+    missing.map(|(path, name)| format!("{path}.rs::{name}")).collect()
+}
+
 #[test]
 fn every_test_that_the_plan_names_exists() {
-    let plan = read("docs/plan.md");
-    let mut missing = Vec::new();
-    let mut named = 0;
-    for (path, name) in plan.split('`').filter_map(|text| text.split_once(".rs::")) {
-        named += 1;
-        let path = format!("{path}.rs");
-        let text = std::fs::read_to_string(tree::root().join(&path)).unwrap_or_default();
-        if !has_test(&text, name) {
-            missing.push(format!("{path}::{name}"));
-        }
-    }
-    assert!(named > 0, "docs/plan.md names no test");
+    let missing = missing_tests(&read("docs/plan.md"));
     assert!(missing.is_empty(), "docs/plan.md names tests that do not exist:\n{}", missing.join("\n"));
 }
 
 /// Whether a function `name` stands under a `#[test]`, or under a macro that makes tests of functions.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
-    let head = format!("fn {name}(");
+    let heads = [format!("fn {name}("), format!("async fn {name}(")];
     let is_attribute = |line: &&&str| line.starts_with("#[") || line.starts_with("//");
-    lines.iter().enumerate().filter(|(_, line)| line.starts_with(&head)).any(|(at, _)| {
+    let is_head = |line: &str| heads.iter().any(|head| line.starts_with(head));
+    lines.iter().enumerate().filter(|(_, line)| is_head(line)).any(|(at, _)| {
         lines[..at]
             .iter()
             .rev()
@@ -223,20 +222,76 @@ fn has_test(source: &str, name: &str) -> bool {
     })
 }
 
+/// How many lines each part of the original plan has, in its order. The first part is its head.
+const PLAN_ROWS: [(&str, usize); 30] = [
+    ("", 2),
+    ("What Stage 1 found", 8),
+    ("Phase 1A", 20),
+    ("Phase 1B", 13),
+    ("Phase 1C", 6),
+    ("What Stage 2 found", 8),
+    ("Phase 2A", 6),
+    ("Phase 2B", 4),
+    ("Phase 2C", 3),
+    ("Phase 2D", 3),
+    ("Phase 2E", 6),
+    ("What Stage 3 found", 6),
+    ("Phase 3A", 8),
+    ("Phase 3B", 5),
+    ("Phase 3C", 3),
+    ("Phase 3D", 2),
+    ("Phase 3E", 8),
+    ("What Stage 4 found", 5),
+    ("Phase 4A", 3),
+    ("Phase 4B", 4),
+    ("Phase 4C", 4),
+    ("Phase 4D", 3),
+    ("Phase 4E", 5),
+    ("What Stage 5 found", 6),
+    ("Phase 5A", 6),
+    ("Phase 5B", 3),
+    ("Phase 5C", 4),
+    ("Phase 5D", 4),
+    ("Stage 6", 8),
+    ("Stage 7", 8),
+];
+
+/// The rows of `plan`, by the heading under which they stand.
+fn plan_rows(plan: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut parts = vec![("", Vec::new())];
+    for line in plan.lines() {
+        if let Some(heading) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
+            parts.push((heading.split(':').next().expect("there is always a first part"), Vec::new()));
+        } else if line.starts_with("| ") && !line.starts_with("| Item") {
+            parts.last_mut().expect("it begins with one").1.push(line);
+        }
+    }
+    parts.retain(|(_, rows)| !rows.is_empty());
+    parts
+}
+
+/// What is wrong with a row of the plan.
+fn row_complaint(row: &str) -> Option<String> {
+    let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+    let [item, state] = cells[..] else { return Some(format!("a row has two cells: {row}")) };
+    let told = state.contains(".rs::") || state.starts_with("later: ") || state.starts_with("departure: ");
+    let what = "a row names a test, says \"later\" and for what, or gives the reason of a departure";
+    (item.is_empty() || !told).then(|| format!("{what}: {row}"))
+}
+
 #[test]
 fn every_row_of_the_plan_says_how_it_stands() {
     let plan = read("docs/plan.md");
-    let rows: Vec<&str> = plan.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Item")).collect();
-    assert!(rows.len() > 100, "the plan has a row for every line, not only {}", rows.len());
-    for row in rows {
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [item, state] = cells[..] else { panic!("a row has two cells: {row}") };
-        let told = state.contains(".rs::") || state.starts_with("later") || state.starts_with("departure: ");
-        assert!(
-            !item.is_empty() && told,
-            "a row names a test, says \"later\" or gives the reason of a departure: {row}"
-        );
-    }
+    let complaints: Vec<String> =
+        plan_rows(&plan).into_iter().flat_map(|(_, rows)| rows).filter_map(row_complaint).collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn the_plan_has_a_row_for_every_line_of_the_original() {
+    let plan = read("docs/plan.md");
+    let counts: Vec<(&str, usize)> = plan_rows(&plan).into_iter().map(|(part, rows)| (part, rows.len())).collect();
+    assert_eq!(counts, PLAN_ROWS);
 }
 
 #[test]
@@ -247,6 +302,24 @@ fn rules_can_be_broken() {
     assert_eq!(places("a std::b\nmy_std::c std::d", "std::"), ["line 1: std::", "line 2: std::"]);
     assert!(has_test("    #[test]\n    // why\n    fn a() {}", "a"));
     assert!(!has_test("#[test]\nfn ab() {}\nfn a() {}", "a"));
+    assert!(has_test("#[tokio::test]\nasync fn a() {}", "a") && !has_test("async fn a() {}", "a"));
+}
+
+#[test]
+fn a_plan_that_is_not_true_is_refused() {
+    let this = "`tests/tests/tidy.rs::a_plan_that_is_not_true_is_refused`";
+    assert!(missing_tests(this).is_empty());
+    for lie in ["`tests/tests/tidy.rs::no_such_test`", "`no/such/file.rs::a_test`", "`tests/tests/tidy.rs::read`"] {
+        assert_eq!(missing_tests(&format!("| an item | {this}, {lie} |")), [lie.trim_matches('`')]);
+    }
+    for row in ["| an item |", "| an item | |", "| an item | done |", "| an item | later |", "| an item | departure |"]
+    {
+        assert!(row_complaint(row).is_some(), "{row}");
+    }
+    assert_eq!(row_complaint("| an item | later: with the transport |"), None);
+    let plan = "| a | b |\n## Stage 1: KeyStore\n| Item | State |\n|---|---|\n| c | d |\n### Phase 1A: Bugs\n| e | f |";
+    let expected = [("", vec!["| a | b |"]), ("Stage 1", vec!["| c | d |"]), ("Phase 1A", vec!["| e | f |"])];
+    assert_eq!(plan_rows(plan), expected);
 }
 
 fn read(path: &str) -> String {

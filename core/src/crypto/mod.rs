@@ -1,3 +1,4 @@
-//! Thin, total wrappers around cryptography. No algorithm is written here, only named.
+//! Thin, total wrappers around cryptography, and what is built of them alone. No primitive is written here, only named.
 
 pub mod hash;
+pub mod merkle;

@@ -4,6 +4,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::record::volume::{DropRecord, MarkRecord};
 use super::record::{FileKind, Head, Kind, Predecessor, Stamp};
 use super::writer::{Writer, WriterOp, Written};
 use super::{DiskError, DiskRequest, DiskResult, File};
@@ -47,9 +48,19 @@ impl Fresh {
         self.writer.record(Kind::Entry, body)
     }
 
-    /// Adds a chunk under the sequence it has.
-    pub fn chunk(&mut self, sequence: u64, chunk: &VerifiedChunk) -> Written {
-        self.writer.chunk(sequence, chunk)
+    /// Adds a chunk under the sequence and the mark it has.
+    pub fn chunk(&mut self, sequence: u64, mark: u64, chunk: &VerifiedChunk) -> Written {
+        self.writer.chunk(sequence, mark, chunk)
+    }
+
+    /// Adds a mark under the sequence it has.
+    pub fn mark(&mut self, sequence: u64, mark: &MarkRecord) -> Written {
+        self.writer.mark(sequence, mark)
+    }
+
+    /// Adds the word that chunks are gone, under the sequence it has.
+    pub fn dropped(&mut self, sequence: u64, dropped: &DropRecord) -> Written {
+        self.writer.dropped(sequence, dropped)
     }
 
     /// Issues what was added, so that memory holds no more than one step's records.

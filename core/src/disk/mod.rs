@@ -6,6 +6,7 @@
 //! creation, rename or removal may or may not have happened.
 
 pub mod boot;
+pub mod catalog;
 pub mod damage;
 pub mod fresh;
 pub mod halt;

@@ -17,19 +17,23 @@
 //!
 //! The offset is in no field: it is where the record is. So a write that the disk put into another place breaks.
 //!
-//! The body follows. All of it is covered, but for a chunk's: its first 32 bytes, the chunk's identifier, are covered,
-//! and the rest is covered by being what that identifier names.
+//! The body follows. All of it is covered, but for a chunk's: the chunk's identifier and its mark, if it has one, are
+//! covered, and the rest is covered by being what that identifier names.
 //!
 //! The salt is derived from a secret of the store ([`FileKey`]). Recovery searches damaged files for records, and a
 //! stored chunk may hold bytes that look like a record of the very file it lies in: someone keeps a copy of a volume in
 //! the store, or means harm. Without the secret nobody can make bytes that pass.
 
+pub mod volume;
+
 use alloc::vec::Vec;
+
+use volume::{DropRecord, MarkRecord};
 
 use crate::crypto::hash::Sha256;
 use crate::disk::File;
 use crate::id::ChunkId;
-use crate::limits::{CHUNK_BYTES_MAX, RECORD_BODY_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES_MAX, DROP_IDS_MAX, RECORD_BODY_BYTES_MAX};
 
 /// The version of the record format that this program writes, and the newest that it reads.
 pub const VERSION: u8 = 1;
@@ -39,6 +43,15 @@ pub const HEADER_LEN: usize = 64;
 
 /// Bytes of a chunk's body that the checksum covers: its identifier.
 pub const CHUNK_PREFIX_LEN: usize = 32;
+
+/// Bytes of a marked chunk's body that the checksum covers: its identifier and its mark.
+pub const MARKED_PREFIX_LEN: usize = CHUNK_PREFIX_LEN + 8;
+
+/// Bytes of the body of a [`Kind::Mark`].
+pub const MARK_BODY_LEN: usize = CHUNK_PREFIX_LEN + 8;
+
+/// Bytes of the body of a [`Kind::Drop`] before its identifiers.
+pub const DROP_PREFIX_LEN: usize = 32;
 
 /// Bytes of the body of a [`Kind::Head`].
 pub const HEAD_BODY_LEN: usize = 56;
@@ -90,6 +103,12 @@ pub enum Kind {
     Chunk,
     /// A ledger entry.
     Entry,
+    /// A chunk with a mark: identifier, mark and bytes. Format 2.
+    MarkedChunk,
+    /// A larger mark of a chunk: see [`MarkRecord`]. Format 2.
+    Mark,
+    /// Chunks that are gone: see [`DropRecord`]. Format 2.
+    Drop,
 }
 
 impl Kind {
@@ -100,6 +119,9 @@ impl Kind {
             Self::Empty => 3,
             Self::Chunk => 4,
             Self::Entry => 5,
+            Self::MarkedChunk => 6,
+            Self::Mark => 7,
+            Self::Drop => 8,
         }
     }
 
@@ -110,6 +132,9 @@ impl Kind {
             3 => Some(Self::Empty),
             4 => Some(Self::Chunk),
             5 => Some(Self::Entry),
+            6 => Some(Self::MarkedChunk),
+            7 => Some(Self::Mark),
+            8 => Some(Self::Drop),
             _ => None,
         }
     }
@@ -120,6 +145,30 @@ impl Kind {
             Self::Footer | Self::Empty => 0,
             Self::Chunk => CHUNK_PREFIX_LEN as u32 + CHUNK_BYTES_MAX,
             Self::Entry => RECORD_BODY_BYTES_MAX,
+            Self::MarkedChunk => MARKED_PREFIX_LEN as u32 + CHUNK_BYTES_MAX,
+            Self::Mark => MARK_BODY_LEN as u32,
+            Self::Drop => (DROP_PREFIX_LEN + DROP_IDS_MAX * CHUNK_PREFIX_LEN) as u32,
+        }
+    }
+
+    /// No body of this kind is shorter.
+    const fn body_bytes_min(self) -> u32 {
+        match self {
+            Self::Head | Self::Footer | Self::Empty | Self::Entry => 0,
+            Self::Chunk => CHUNK_PREFIX_LEN as u32,
+            Self::MarkedChunk => MARKED_PREFIX_LEN as u32,
+            Self::Mark => MARK_BODY_LEN as u32,
+            Self::Drop => (DROP_PREFIX_LEN + CHUNK_PREFIX_LEN) as u32,
+        }
+    }
+
+    /// Whether the covered part of a body says something. That of a head, and that of an entry, is looked at by whoever
+    /// needs it.
+    fn accepts(self, covered: &[u8]) -> bool {
+        match self {
+            Self::Head | Self::Footer | Self::Empty | Self::Entry | Self::Chunk => true,
+            Self::MarkedChunk | Self::Mark => MarkRecord::decode(covered).is_some(),
+            Self::Drop => DropRecord::is_valid(covered),
         }
     }
 
@@ -128,7 +177,8 @@ impl Kind {
     pub const fn covered(self, body_len: u32) -> usize {
         match self {
             Self::Chunk => CHUNK_PREFIX_LEN,
-            Self::Head | Self::Footer | Self::Empty | Self::Entry => body_len as usize,
+            Self::MarkedChunk => MARKED_PREFIX_LEN,
+            Self::Head | Self::Footer | Self::Empty | Self::Entry | Self::Mark | Self::Drop => body_len as usize,
         }
     }
 }
@@ -193,7 +243,7 @@ pub struct Header {
     pub boot: u64,
     /// Its place in the file's order, from 1.
     pub position: u64,
-    /// Its place in the order of all chunk records of the store; 0 for others.
+    /// Its place in the order of all records of chunks, marks and drops of the store; 0 for others.
     pub sequence: u64,
     /// The largest position of the file known synced when it was written.
     pub durable_through: u64,
@@ -270,14 +320,12 @@ pub fn parse(stamp: &Stamp, offset: u64, bytes: &[u8]) -> Parsed {
         durable_through: number(40),
         body_len: short(56),
     };
-    let prefixed = kind != Kind::Chunk || header.body_len as usize >= CHUNK_PREFIX_LEN;
     let plausible = bytes[4] == VERSION
         && bytes[6..8] == [0, 0]
         && number(8) == stamp.number
         && number(48) == stamp.salt
         && header.position > header.durable_through
-        && header.body_len <= kind.body_bytes_max()
-        && prefixed;
+        && (kind.body_bytes_min()..=kind.body_bytes_max()).contains(&header.body_len);
     if !plausible {
         return Parsed::Broken;
     }
@@ -288,14 +336,22 @@ pub fn parse(stamp: &Stamp, offset: u64, bytes: &[u8]) -> Parsed {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&bytes[..CRC_OFFSET]);
     crc.update(&offset.to_le_bytes());
-    crc.update(&bytes[HEADER_LEN..needed]);
-    if crc.finalize() == short(CRC_OFFSET) { Parsed::Record(header) } else { Parsed::Broken }
+    let covered = &bytes[HEADER_LEN..needed];
+    crc.update(covered);
+    let whole = crc.finalize() == short(CRC_OFFSET) && kind.accepts(covered);
+    if whole { Parsed::Record(header) } else { Parsed::Broken }
 }
 
-/// The chunk that a chunk record holds, from the covered part of its body.
+/// The chunk that the record of a chunk or a mark is about, from the covered part of its body.
 #[must_use]
 pub fn chunk_id(covered: &[u8]) -> Option<ChunkId> {
     covered.first_chunk::<CHUNK_PREFIX_LEN>().map(|bytes| ChunkId::from_bytes(*bytes))
+}
+
+/// Bytes before those of a chunk in the body of its record.
+#[must_use]
+pub const fn chunk_prefix_len(marked: bool) -> usize {
+    if marked { MARKED_PREFIX_LEN } else { CHUNK_PREFIX_LEN }
 }
 
 /// Where an older file ends, as its successor knows it.
@@ -348,101 +404,4 @@ impl Head {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use data_encoding::HEXLOWER;
-    use proptest::prelude::*;
-
-    fn stamp() -> Stamp {
-        Stamp::new(&FileKey([3; 16]), FileKind::Journal, 7)
-    }
-
-    fn entry(body: &[u8]) -> (Header, Vec<u8>) {
-        let body_len = u32::try_from(body.len()).unwrap();
-        let header = Header { kind: Kind::Entry, boot: 2, position: 5, sequence: 0, durable_through: 4, body_len };
-        let mut bytes = Vec::new();
-        header.encode(&stamp(), 640, body, &mut bytes);
-        (header, bytes)
-    }
-
-    /// Golden: stores written today must be readable for ever.
-    #[test]
-    fn the_layout_is_fixed_for_ever() {
-        let (_, bytes) = entry(b"body");
-        let expected = concat!(
-            "6470734a01050000",
-            "0700000000000000",
-            "0200000000000000",
-            "0500000000000000",
-            "0000000000000000",
-            "0400000000000000",
-            "66894a926174da7f",
-            "04000000aadd8183",
-            "626f6479"
-        );
-        assert_eq!(HEXLOWER.encode(&bytes), expected);
-    }
-
-    #[test]
-    fn a_record_comes_back_and_asks_for_what_it_needs() {
-        let (header, bytes) = entry(b"body");
-        assert_eq!(parse(&stamp(), 640, &bytes), Parsed::Record(header));
-        assert_eq!(parse(&stamp(), 640, &bytes[..66]), Parsed::Need(68));
-        assert_eq!(parse(&stamp(), 640, &bytes[..63]), Parsed::Need(64));
-        assert_eq!(parse(&stamp(), 640, b""), Parsed::Need(64));
-        assert_eq!(parse(&stamp(), 640, b"dqs"), Parsed::Broken);
-    }
-
-    #[test]
-    fn any_flipped_bit_breaks_a_record() {
-        let (_, bytes) = entry(b"some body");
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(!matches!(parse(&stamp(), 640, &flipped), Parsed::Record(_)), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_record_of_another_place_file_store_or_kind_is_broken() {
-        let (_, bytes) = entry(b"body");
-        assert_eq!(parse(&stamp(), 641, &bytes), Parsed::Broken);
-        let key = FileKey([3; 16]);
-        assert_eq!(parse(&Stamp::new(&key, FileKind::Journal, 8), 640, &bytes), Parsed::Broken);
-        assert_eq!(parse(&Stamp::new(&key, FileKind::Volume, 7), 640, &bytes), Parsed::Broken);
-        assert_eq!(parse(&Stamp::new(&FileKey([4; 16]), FileKind::Journal, 7), 640, &bytes), Parsed::Broken);
-    }
-
-    #[test]
-    fn a_chunk_record_covers_its_identifier_and_not_its_bytes() {
-        let id = ChunkId::of(b"chunk");
-        let stamp = Stamp::new(&FileKey([3; 16]), FileKind::Volume, 1);
-        let header =
-            Header { kind: Kind::Chunk, boot: 1, position: 2, sequence: 9, durable_through: 0, body_len: 32 + 5 };
-        let mut bytes = Vec::new();
-        header.encode(&stamp, 0, id.as_bytes(), &mut bytes);
-        assert_eq!(bytes.len(), HEADER_LEN + CHUNK_PREFIX_LEN);
-        assert_eq!(parse(&stamp, 0, &bytes), Parsed::Record(header));
-        assert_eq!(chunk_id(&bytes[HEADER_LEN..]), Some(id));
-        assert_eq!(header.record_len(), 101);
-    }
-
-    #[test]
-    fn a_head_comes_back() {
-        let predecessor = Predecessor { number: 6, position: 40, offset: 4_000 };
-        let head = Head { predecessor, store: [1; 16], boot_random: [2; 16] };
-        assert_eq!(Head::decode(&head.encode()), Some(head));
-        assert_eq!(Head::decode(&head.encode()[..55]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_is_total(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), magic in any::<bool>()) {
-            if magic && bytes.len() >= 6 {
-                bytes[..6].copy_from_slice(b"dpsJ\x01\x05");
-            }
-            let parsed = parse(&stamp(), 640, &bytes);
-            prop_assert!(!matches!(parsed, Parsed::Record(_)));
-        }
-    }
-}
+mod tests;

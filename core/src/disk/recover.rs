@@ -10,6 +10,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
+use super::catalog::Catalog;
 use super::damage::{Damage, DamageKind};
 use super::record::{FileKey, FileKind, HEAD_BODY_LEN, HEADER_LEN, Head, Kind, Parsed, Predecessor, Stamp, parse};
 use super::scan::{Gap, Record, Scan, Scanner};
@@ -52,6 +53,9 @@ pub struct Ending {
     /// The last file if it may not be read at all, and why. Where it ends is not known, so nothing may be written that
     /// would say so: once it can be read again, all of it counts.
     pub refused: Option<(File, DiskError)>,
+    /// By file that was read, the last position known durable in it and the byte after that. What follows was copied
+    /// into another file, or cut.
+    pub ends: BTreeMap<u64, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,8 @@ pub struct Recovery {
     at: usize,
     /// Positions that something outside these files proves durable (rule J6).
     floors: BTreeMap<u64, u64>,
+    /// Which of the files were removed on purpose, and where others end.
+    catalog: Option<Catalog>,
     reading: Option<Reading>,
     /// The head of the file at index `at`, once it was looked at.
     head: Option<Option<Head>>,
@@ -129,6 +135,7 @@ impl Recovery {
             files,
             at: 0,
             floors,
+            catalog: None,
             reading: None,
             head: None,
             next_head: None,
@@ -138,6 +145,24 @@ impl Recovery {
             ending: Ending::default(),
             finished: false,
         }
+    }
+
+    /// Takes a catalog into account: a file that was removed is not missing, and one whose successor was removed ends
+    /// where the catalog says.
+    ///
+    /// # Panics
+    /// When one of the files is one that was removed.
+    #[must_use]
+    pub fn with_catalog(mut self, catalog: Catalog) -> Self {
+        let removed = self.files.iter().any(|(number, _)| catalog.is_removed(*number));
+        assert!(!removed, "what was removed is removed again before anything is read");
+        self.floors.retain(|number, _| !catalog.is_removed(*number));
+        for (number, (position, _)) in &catalog.volumes {
+            let floor = self.floors.entry(*number).or_default();
+            *floor = (*position).max(*floor);
+        }
+        self.catalog = Some(catalog);
+        self
     }
 
     /// The next step.
@@ -221,7 +246,9 @@ impl Recovery {
     }
 
     fn look_ahead(&mut self, number: u64, len: u64, successor: usize) -> Option<Step> {
-        self.current = Some(Current::new(Stamp::new(&self.key, self.kind, number), len, self.floors.get(&number)));
+        let mut current = Current::new(Stamp::new(&self.key, self.kind, number), len, self.floors.get(&number));
+        current.end = self.catalog.as_ref().and_then(|catalog| catalog.end(number));
+        self.current = Some(current);
         (successor < self.files.len()).then(|| self.read_head_of(successor))
     }
 
@@ -236,7 +263,9 @@ impl Recovery {
         if let Some(head) = self.head.take() {
             let number = self.current.as_ref().expect("a file is being read").number;
             let end = head.map(|head| head.predecessor).filter(|end| end.number == number);
-            self.current.as_mut().expect("a file is being read").end = end;
+            if end.is_some() {
+                self.current.as_mut().expect("a file is being read").end = end;
+            }
             self.next_head = head;
         }
         let current = self.current.as_mut().expect("a file is being read");
@@ -256,7 +285,8 @@ impl Recovery {
     /// A head names a predecessor that is not there: that one is missing.
     fn missing_by_head(&mut self, head: Option<Head>) {
         let Some(end) = head.map(|head| head.predecessor) else { return };
-        if end.number != 0 && !self.files.iter().any(|(number, _)| *number == end.number) {
+        let removed = self.catalog.as_ref().is_some_and(|catalog| catalog.is_removed(end.number));
+        if end.number != 0 && !removed && !self.files.iter().any(|(number, _)| *number == end.number) {
             self.floors.remove(&end.number);
             self.missing(end.number, end.position);
         }
@@ -299,6 +329,8 @@ impl Recovery {
             self.ending.last = Predecessor { number: current.number, position, offset };
             self.ending.closed = current.footer;
         }
+        let end = current.end.map_or(current.released, |end| (end.position, end.offset));
+        self.ending.ends.insert(current.number, end);
         if current.end.is_some() {
             return;
         }
@@ -309,7 +341,10 @@ impl Recovery {
         });
         for record in whole.filter(|_| !current.torn) {
             end = record.end();
-            if matters(&record) {
+            // Behind a file that was left open there was a fresh one, which is gone or damaged. It decided what of this
+            // tail counts: what it copied is there, too. A chunk that it cut may come back, but no word that one is gone.
+            let counts = is_last || record.header.kind != Kind::Drop;
+            if matters(&record) && counts {
                 self.tail.push_back(Step::Record { number: current.number, record, tail: is_last });
             }
         }
@@ -417,7 +452,10 @@ impl Current {
 
 /// Heads, footers and empty records have done their work once they are scanned.
 const fn matters(record: &Record) -> bool {
-    matches!(record.header.kind, Kind::Chunk | Kind::Entry)
+    match record.header.kind {
+        Kind::Chunk | Kind::Entry | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
+        Kind::Head | Kind::Footer | Kind::Empty => false,
+    }
 }
 
 fn report(ending: &mut Ending, notes: &mut VecDeque<Note>, damage: Damage) {
@@ -438,6 +476,8 @@ fn read_head(stamp: &Stamp, bytes: &[u8]) -> Option<Head> {
     }
 }
 
+#[cfg(test)]
+mod catalog_tests;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::DiskError;
 use super::damage::DamageKind;
 use super::record::{COVERED_MAX, HEADER_LEN, Header, Kind, Parsed, Stamp, parse};
+use crate::limits::{OFFSET_MAX, POSITION_MAX, SEQUENCE_FOUND_MAX};
 
 /// Bytes of an ordinary read.
 const WINDOW_LEN: u32 = 128 << 10;
@@ -19,9 +20,6 @@ const SKIP_WINDOW_LEN: u32 = 512;
 
 /// What no checksum covers is skipped instead of read if it is at least this long.
 const SKIP_LEN: u64 = 32 << 10;
-
-/// No writer ever gets to a larger position or sequence, so that counting on never overflows.
-const COUNT_MAX: u64 = u64::MAX / 2;
 
 /// The unit in which disks fail to read.
 const SECTOR_LEN: u64 = 512;
@@ -231,7 +229,7 @@ impl Scanner {
         }
         let start = usize::try_from(self.offset - self.window_offset).expect("within the window");
         match parse(&self.stamp, self.offset, &self.window[start..]) {
-            Parsed::Record(header) => Ok(Some(header).filter(is_countable)),
+            Parsed::Record(header) => Ok(Some(header).filter(|header| is_countable(self.offset, header))),
             Parsed::Broken => Ok(None),
             Parsed::Need(_) if self.window_end() >= self.len => Ok(None),
             Parsed::Need(_) => {
@@ -280,9 +278,9 @@ impl Scanner {
     }
 }
 
-/// Whether the record after this one can have a position and a sequence.
-const fn is_countable(header: &Header) -> bool {
-    header.position <= COUNT_MAX && header.sequence <= COUNT_MAX
+/// Whether it is where a record may be, so that the records after it can have positions and sequences too.
+const fn is_countable(offset: u64, header: &Header) -> bool {
+    offset <= OFFSET_MAX && header.position <= POSITION_MAX && header.sequence <= SEQUENCE_FOUND_MAX
 }
 
 #[cfg(test)]

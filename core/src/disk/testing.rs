@@ -8,13 +8,17 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::damage::Damage;
-use super::record::{CHUNK_PREFIX_LEN, FileKey, FileKind, HEAD_BODY_LEN, Head, Header, Kind, Predecessor, Stamp};
+use super::record::volume::DropRecord;
+use super::record::{
+    CHUNK_PREFIX_LEN, FileKey, FileKind, HEAD_BODY_LEN, Head, Header, Kind, Predecessor, Stamp, chunk_prefix_len,
+};
 use super::recover::{Ending, Recovery, Step};
 use super::scan::Record;
 use super::writer::{Writer, WriterOp};
 use super::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
 use crate::disk::boot::BootRecord;
-use crate::id::VerifiedChunk;
+use crate::id::{ChunkId, VerifiedChunk};
+use crate::limits::{EPOCH_MAX, POSITION_MAX, SEQUENCE_FOUND_MAX};
 use crate::note::Note;
 use crate::rng::{Rng, Seed};
 
@@ -130,8 +134,12 @@ impl TestDisk {
             | DiskRequest::Read { .. }
             | DiskRequest::Space
             | DiskRequest::Sync { .. }
-            | DiskRequest::Remove { .. }
             | DiskRequest::Allocate { .. } => {}
+            DiskRequest::Remove { file } => {
+                if rng.chance(1, 2) {
+                    self.names.remove(file);
+                }
+            }
             DiskRequest::Append { file, offset, parts } => {
                 let bytes = parts.concat();
                 let kept = usize::try_from(rng.below(bytes.len() as u64 + 1)).unwrap();
@@ -169,7 +177,8 @@ impl TestDisk {
     fn rename(&mut self, stage: u64, to: File) {
         let inode = self.names.remove(&File::Stage(stage)).expect("what is published exists");
         self.inodes[inode].synced = self.inodes[inode].bytes.len();
-        assert!(self.names.insert(to, inode).is_none(), "file numbers are never reused");
+        let replaced = self.names.insert(to, inode);
+        assert!(replaced.is_none() || matches!(to, File::Slot(_)), "file numbers are never reused");
     }
 
     fn sync_names(&mut self, file: File) {
@@ -322,7 +331,12 @@ impl Recovered {
 
 /// Recovers the files of a kind.
 pub(crate) fn recover(disk: &mut TestDisk, kind: FileKind, floors: &[(u64, u64)]) -> Recovered {
-    let mut recovery = Recovery::new(KEY, kind, disk.files(kind), floors.iter().copied().collect());
+    let recovery = Recovery::new(KEY, kind, disk.files(kind), floors.iter().copied().collect());
+    run(recovery, disk)
+}
+
+/// Lets a recovery go on to its end.
+pub(crate) fn run(mut recovery: Recovery, disk: &mut TestDisk) -> Recovered {
     let (mut records, mut notes) = (Vec::new(), Vec::new());
     loop {
         match recovery.advance() {
@@ -408,15 +422,15 @@ pub(crate) enum Piece {
 }
 
 fn any_number() -> impl Strategy<Value = u64> {
-    let top = u64::MAX;
-    prop_oneof![8 => 0..9u64, 1 => any::<u64>(), 1 => (0..3u64).prop_map(move |below| top - below), 1 => Just(top / 2)]
+    let edge = proptest::sample::select(alloc::vec![u64::MAX, POSITION_MAX, SEQUENCE_FOUND_MAX + 1, EPOCH_MAX + 1]);
+    prop_oneof![8 => 0..9u64, 1 => any::<u64>(), 2 => (edge, 0..3u64).prop_map(|(edge, below)| edge - below)]
 }
 
 /// Pieces of a file.
 pub(crate) fn any_pieces() -> impl Strategy<Value = Vec<Piece>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..80);
     let body = prop_oneof![bytes(), any_number().prop_map(entry_body), any_number().prop_map(head_body)];
-    let record = (0..5u8, [any_number(), any_number(), any_number()], body)
+    let record = (0..8u8, [any_number(), any_number(), any_number()], body)
         .prop_map(|(kind, numbers, body)| Piece::Record { kind, numbers, body });
     let piece = prop_oneof![
         8 => record,
@@ -442,6 +456,34 @@ fn head_body(number: u64) -> Vec<u8> {
     head(Predecessor { number: number % 3, position: number, offset: number }).encode().to_vec()
 }
 
+const KINDS: [Kind; 8] =
+    [Kind::Head, Kind::Footer, Kind::Empty, Kind::Chunk, Kind::Entry, Kind::MarkedChunk, Kind::Mark, Kind::Drop];
+
+/// A body that passes the checks of its kind, or nearly. Chunks, marks and drops are about three chunks.
+fn forge_body(kind: Kind, body: &[u8], number: u64) -> Vec<u8> {
+    let mut body = body.to_vec();
+    let chunk = [body.first().copied().unwrap_or(0) % 3; CHUNK_PREFIX_LEN];
+    match kind {
+        Kind::Head => body.resize(HEAD_BODY_LEN, 0),
+        Kind::Footer | Kind::Empty => body.clear(),
+        Kind::Entry => {}
+        Kind::Chunk | Kind::MarkedChunk | Kind::Mark => {
+            let prefix = chunk_prefix_len(kind != Kind::Chunk);
+            let len = if kind == Kind::Mark { prefix } else { body.len().max(prefix) };
+            body.resize(len, 0);
+            body[..CHUNK_PREFIX_LEN].copy_from_slice(&chunk);
+            body[CHUNK_PREFIX_LEN..prefix].copy_from_slice(&number.to_le_bytes()[..prefix - CHUNK_PREFIX_LEN]);
+        }
+        Kind::Drop => {
+            let (from, chunks) = (1 + number % 3, alloc::vec![ChunkId::from_bytes(chunk)]);
+            let dropped =
+                DropRecord { epoch: 1 + number % EPOCH_MAX, from, through: from + u64::from(chunk[0]), chunks };
+            body = dropped.encode();
+        }
+    }
+    body
+}
+
 /// The bytes of a file made of pieces.
 pub(crate) fn forge(kind: FileKind, number: u64, pieces: &[Piece]) -> Vec<u8> {
     let stamp = Stamp::new(&KEY, kind, number);
@@ -449,14 +491,8 @@ pub(crate) fn forge(kind: FileKind, number: u64, pieces: &[Piece]) -> Vec<u8> {
     for piece in pieces {
         match piece {
             Piece::Record { kind, numbers: [position, sequence, durable], body } => {
-                let kind = [Kind::Head, Kind::Footer, Kind::Empty, Kind::Chunk, Kind::Entry][usize::from(*kind)];
-                let mut body = body.clone();
-                match kind {
-                    Kind::Head => body.resize(HEAD_BODY_LEN, 0),
-                    Kind::Footer | Kind::Empty => body.clear(),
-                    Kind::Chunk => body.resize(body.len().max(CHUNK_PREFIX_LEN), 0),
-                    Kind::Entry => {}
-                }
+                let kind = KINDS[usize::from(*kind)];
+                let body = forge_body(kind, body, *sequence);
                 let position = (*position).max(1);
                 let body_len = u32::try_from(body.len()).unwrap();
                 let durable_through = (*durable).min(position - 1);

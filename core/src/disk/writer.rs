@@ -9,7 +9,8 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::record::{Head, Header, Kind, Predecessor, Stamp};
+use super::record::volume::{DropRecord, MarkRecord};
+use super::record::{CHUNK_PREFIX_LEN, Head, Header, Kind, MARK_BODY_LEN, Predecessor, Stamp};
 use super::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::VerifiedChunk;
 
@@ -206,16 +207,20 @@ impl Writer {
         self.small(kind, body)
     }
 
-    /// Takes a chunk; its bytes are shared, not copied, unless they are few.
+    /// Takes a chunk with its mark; its bytes are shared, not copied, unless they are few.
     ///
     /// # Panics
-    /// When the file takes no records.
-    pub fn chunk(&mut self, sequence: u64, chunk: &VerifiedChunk) -> Written {
+    /// When the file takes no records, or the mark is beyond its bound.
+    pub fn chunk(&mut self, sequence: u64, mark: u64, chunk: &VerifiedChunk) -> Written {
         assert!(self.is_open(), "only an open file takes records");
-        let id = chunk.id();
         let bytes = chunk.bytes();
-        let body_len = id.as_bytes().len() + bytes.len();
-        let written = self.push(Kind::Chunk, sequence, body_len, id.as_bytes());
+        let id = chunk.id();
+        let written = if mark == 0 {
+            self.push(Kind::Chunk, sequence, CHUNK_PREFIX_LEN + bytes.len(), id.as_bytes())
+        } else {
+            let prefix = MarkRecord { chunk: id, mark }.encode();
+            self.push(Kind::MarkedChunk, sequence, prefix.len() + bytes.len(), &prefix)
+        };
         if bytes.len() < SHARE_BYTES_MIN {
             self.open.extend_from_slice(bytes);
         } else {
@@ -225,6 +230,25 @@ impl Writer {
         }
         self.offset += bytes.len() as u64;
         written
+    }
+
+    /// Takes a mark of a chunk.
+    ///
+    /// # Panics
+    /// When the file takes no records, or the mark is none.
+    pub fn mark(&mut self, sequence: u64, mark: &MarkRecord) -> Written {
+        assert!(self.is_open(), "only an open file takes records");
+        self.push(Kind::Mark, sequence, MARK_BODY_LEN, &mark.encode())
+    }
+
+    /// Takes the word that chunks are gone.
+    ///
+    /// # Panics
+    /// When the file takes no records, or the word makes no sense.
+    pub fn dropped(&mut self, sequence: u64, dropped: &DropRecord) -> Written {
+        assert!(self.is_open(), "only an open file takes records");
+        let body = dropped.encode();
+        self.push(Kind::Drop, sequence, body.len(), &body)
     }
 
     fn small(&mut self, kind: Kind, body: &[u8]) -> Written {

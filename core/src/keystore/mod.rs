@@ -1,6 +1,8 @@
 //! Chunks on one node: how files are cut, what describes them, and the volumes that hold them.
 
 pub mod block;
+pub mod filter;
+pub mod index;
 pub mod ingest;
 pub mod manifest;
 pub mod manifest_builder;
@@ -47,11 +49,31 @@ pub enum ChunkFault {
 pub struct StoredChunk {
     /// Where it is.
     pub place: Place,
+    /// Where the record of its mark is, if the answer waited for one.
+    pub marked_at: Option<Place>,
     /// Whether it was not in the store before.
     pub fresh: bool,
 }
 
-/// Why a chunk could not be stored. Older chunks can still be read.
+/// What a collect has dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Collected {
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes of their records, which nothing needs any more.
+    pub bytes: u64,
+}
+
+/// What a compaction has given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Compacted {
+    /// Volumes that are gone.
+    pub volumes: u64,
+    /// Bytes of their files. What was still needed of them is in other volumes now.
+    pub bytes: u64,
+}
+
+/// Why a chunk could not be stored, or a collect or compaction not be carried out. Older chunks can still be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StoreError {
     /// No space is left.
@@ -65,9 +87,12 @@ pub enum StoreError {
         /// What the disk said.
         error: DiskError,
     },
-    /// Too many chunks wait already.
-    #[error("too many chunks wait for the disk")]
+    /// Too many chunks wait already, or a collect is under way.
+    #[error("too much waits for the disk")]
     Busy,
+    /// A chunk that was touched is not here, or is not what it should be.
+    #[error("the chunk is not here")]
+    Missing,
     /// The store is being closed.
     #[error("the store is closing")]
     Closing,

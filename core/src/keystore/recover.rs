@@ -1,19 +1,25 @@
 //! The chunk store as its volumes tell it at a start.
 
+mod history;
+
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use history::{Found, History, What};
+
 use super::Place;
-use super::store::{CHUNK_OFFSET, Found, Store};
+use super::store::Store;
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
+use crate::disk::catalog::{Catalog, ReadStep, Reading};
 use crate::disk::damage::Damage;
 use crate::disk::fresh::Fresh;
-use crate::disk::record::{CHUNK_PREFIX_LEN, FileKind, Kind, chunk_id};
+use crate::disk::record::FileKind;
 use crate::disk::recover::{Ending, Recovery as Files, Step as FileStep};
-use crate::disk::scan::Record;
+use crate::disk::writer::Written;
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
+use crate::limits::STEP_ITEMS_MAX;
 use crate::note::Note;
 
 /// What recovery wants, or has made.
@@ -29,10 +35,14 @@ pub enum Step {
 
 #[derive(Debug)]
 enum State {
+    /// Reading which volumes there should be.
+    Cataloging(Reading),
+    /// Removing volumes that had been removed before, or nearly: once both slots say so.
+    Removing { publication: VecDeque<DiskRequest>, left: Vec<u64> },
     /// Reading the volumes.
     Scanning(Box<Files>),
-    /// Copying the tail's whole chunks, this one next, into a fresh volume.
-    Copying { ending: Ending, at: usize, fresh: Fresh },
+    /// Copying the tail's whole records into a fresh volume; those that are copied have these places there.
+    Copying { ending: Ending, copies: Vec<Place>, fresh: Fresh },
     /// Nothing is left to do.
     Ready(Ending, Option<Fresh>),
 }
@@ -40,8 +50,14 @@ enum State {
 /// Recovery of the volumes. Pulled: ask for steps, feed results.
 #[derive(Debug)]
 pub struct Recovery {
+    config: Config,
     boot: BootRecord,
-    store: Store,
+    /// Number and length of the volumes that are to be read, ascending.
+    volumes: Vec<(u64, u64)>,
+    floors: BTreeMap<u64, u64>,
+    /// The catalog that counts.
+    catalog: Option<Catalog>,
+    history: History,
     state: Option<State>,
     tail: Vec<Found>,
     read_only: Option<DiskError>,
@@ -59,12 +75,14 @@ impl Recovery {
         floors: BTreeMap<u64, u64>,
         read_only: Option<DiskError>,
     ) -> Self {
-        let files = Files::new(boot.key, FileKind::Volume, volumes, floors);
-        let store = Store::new(config, boot);
         Self {
+            config: *config,
             boot,
-            store,
-            state: Some(State::Scanning(Box::new(files))),
+            volumes,
+            floors,
+            catalog: None,
+            history: History::new(&[]),
+            state: Some(State::Cataloging(Reading::new(boot.store))),
             tail: Vec::new(),
             read_only,
             notes: Vec::new(),
@@ -78,8 +96,10 @@ impl Recovery {
                 return Step::Note(note);
             }
             let (state, step) = match self.state.take().expect("there is always a state") {
+                State::Cataloging(reading) => self.read_catalog(reading),
+                State::Removing { publication, left } => self.remove_again(publication, left),
                 State::Scanning(files) => self.scan(files),
-                State::Copying { ending, at, fresh } => self.copy(ending, at, fresh),
+                State::Copying { ending, copies, fresh } => self.copy(ending, copies, fresh),
                 State::Ready(ending, fresh) => (State::Ready(ending, fresh), Some(Step::Ready)),
             };
             self.state = Some(state);
@@ -92,6 +112,26 @@ impl Recovery {
     /// The result of the request that was asked for.
     pub fn done(&mut self, result: DiskResult) {
         match self.state.as_mut().expect("there is always a state") {
+            State::Cataloging(reading) => reading.done(&result),
+            State::Removing { publication, left } if publication.is_empty() => {
+                // One that can't be removed now is not read either, and is removed at another start.
+                let volume = left.pop().expect("a removal was asked for");
+                if result.is_ok() {
+                    self.notes.push(Note::RemovedAgain(File::Volume(volume)));
+                }
+            }
+            State::Removing { publication, left } => {
+                _ = publication.pop_front();
+                let catalog = self.catalog.as_mut().expect("it is published again");
+                if let Err(error) = result {
+                    let file = File::Slot(catalog.again().slot());
+                    self.notes.push(Note::RemovalFailed { file, error });
+                    publication.clear();
+                    left.clear();
+                } else if publication.is_empty() {
+                    *catalog = catalog.again();
+                }
+            }
             State::Scanning(files) => files.done(&result),
             State::Copying { fresh, .. } if fresh.is_outstanding() => {
                 if let Err(error) = fresh.done(&result) {
@@ -110,7 +150,8 @@ impl Recovery {
     #[must_use]
     pub fn into_store(self) -> (Store, Vec<Damage>) {
         let Some(State::Ready(ending, fresh)) = self.state else { panic!("the store is not ready") };
-        let mut store = self.store;
+        let (index, next_sequence) = self.history.into_index();
+        let mut store = Store::new(&self.config, self.boot, index, next_sequence);
         match fresh.and_then(Fresh::into_writer) {
             Some(writer) => store.resume(writer),
             None => store.continue_after(ending.last),
@@ -123,7 +164,39 @@ impl Recovery {
         lost.sort_unstable();
         lost.dedup();
         store.lose(lost);
+        store.take_catalog(self.catalog, ending.ends);
         (store, ending.damages)
+    }
+
+    fn read_catalog(&mut self, mut reading: Reading) -> (State, Option<Step>) {
+        match reading.advance() {
+            ReadStep::Disk(request) => (State::Cataloging(reading), Some(Step::Disk(request))),
+            ReadStep::Note(note) => (State::Cataloging(reading), Some(Step::Note(note))),
+            ReadStep::Known { catalog, alone } => {
+                let is_removed = |volume: u64| catalog.as_ref().is_some_and(|catalog| catalog.is_removed(volume));
+                let removed = self.volumes.extract_if(.., |(volume, _)| is_removed(*volume));
+                let left = removed.map(|(volume, _)| volume).collect();
+                let publication = catalog.iter().filter(|_| alone).flat_map(|known| known.again().publication());
+                let publication = publication.collect();
+                self.catalog = catalog;
+                (State::Removing { publication, left }, None)
+            }
+        }
+    }
+
+    fn remove_again(&mut self, publication: VecDeque<DiskRequest>, left: Vec<u64>) -> (State, Option<Step>) {
+        if self.read_only.is_none() {
+            let remove = |volume: &u64| DiskRequest::Remove { file: File::Volume(*volume) };
+            let next = publication.front().cloned().or_else(|| left.last().map(remove));
+            if let Some(request) = next {
+                return (State::Removing { publication, left }, Some(Step::Disk(request)));
+            }
+        }
+        let volumes = core::mem::take(&mut self.volumes);
+        self.history = History::new(&volumes);
+        let files = Files::new(self.boot.key, FileKind::Volume, volumes, core::mem::take(&mut self.floors));
+        let files = self.catalog.iter().cloned().fold(files, Files::with_catalog);
+        (State::Scanning(Box::new(files)), None)
     }
 
     fn scan(&mut self, mut files: Box<Files>) -> (State, Option<Step>) {
@@ -131,8 +204,8 @@ impl Recovery {
             FileStep::Disk(request) => (State::Scanning(files), Some(Step::Disk(request))),
             FileStep::Note(note) => (State::Scanning(files), Some(Step::Note(note))),
             FileStep::Record { number, record, tail } => {
-                if let Some(found) = chunk_record(number, &record) {
-                    if tail { self.tail.push(found) } else { self.store.found(found) }
+                if let Some(found) = Found::read(number, &record) {
+                    if tail { self.tail.push(found) } else { self.history.enter(found) }
                 }
                 (State::Scanning(files), None)
             }
@@ -150,58 +223,75 @@ impl Recovery {
                     return (State::Ready(ending, None), None);
                 }
                 let fresh = Fresh::new(&self.boot, FileKind::Volume, ending.last);
-                (State::Copying { ending, at: 0, fresh }, None)
+                (State::Copying { ending, copies: Vec::new(), fresh }, None)
             }
         }
     }
 
-    /// Reads the next chunk of the tail, or publishes the fresh volume when all are copied.
-    fn copy(&mut self, ending: Ending, at: usize, mut fresh: Fresh) -> (State, Option<Step>) {
+    /// Copies the next record of the tail, or publishes the fresh volume when all are copied.
+    fn copy(&mut self, ending: Ending, mut copies: Vec<Place>, mut fresh: Fresh) -> (State, Option<Step>) {
         if let Some(request) = fresh.request() {
-            return (State::Copying { ending, at, fresh }, Some(Step::Disk(request)));
+            return (State::Copying { ending, copies, fresh }, Some(Step::Disk(request)));
         }
         if fresh.is_published() {
-            if at > 0 {
-                let from = File::Volume(ending.last.number);
-                self.notes.push(Note::TailCopied { from, to: fresh.file(), records: at as u64 });
-            }
+            self.count_copies(&ending, &copies, &fresh);
             return (State::Ready(ending, Some(fresh)), None);
         }
-        if let Some(found) = self.tail.get(at) {
-            let request = DiskRequest::Read {
-                file: File::Volume(found.place.volume),
-                offset: found.place.offset + CHUNK_OFFSET,
-                len: found.bytes,
-                verify: Verify::Chunk(found.chunk),
-            };
-            return (State::Copying { ending, at, fresh }, Some(Step::Disk(request)));
+        let Some(found) = self.tail.get(copies.len()) else {
+            fresh.publish();
+            return (State::Copying { ending, copies, fresh }, None);
+        };
+        let written = match &found.what {
+            What::Chunk { chunk, mark, bytes } => {
+                let request = DiskRequest::Read {
+                    file: File::Volume(found.place.volume),
+                    offset: found.bytes_offset(*mark),
+                    len: *bytes,
+                    verify: Verify::Chunk(*chunk),
+                };
+                return (State::Copying { ending, copies, fresh }, Some(Step::Disk(request)));
+            }
+            What::Mark(mark) => fresh.mark(found.sequence, mark),
+            What::Drop(dropped) => fresh.dropped(found.sequence, dropped),
+        };
+        copies.push(place_in(&fresh, written));
+        // Drops are long, and a file of marks is one step after the other.
+        if matches!(found.what, What::Drop(_)) || copies.len().is_multiple_of(STEP_ITEMS_MAX) {
+            fresh.append();
         }
-        fresh.publish();
-        (State::Copying { ending, at, fresh }, None)
+        (State::Copying { ending, copies, fresh }, None)
     }
 
     /// A chunk of the tail was read: a whole one is copied, and the first that is not ends the tail.
     fn copied(&mut self, result: DiskResult) {
-        let Some(State::Copying { at, fresh, .. }) = &mut self.state else { panic!("only a copy reads chunks") };
-        let found = self.tail[*at];
+        let Some(State::Copying { copies, fresh, .. }) = &mut self.state else { panic!("only a copy reads chunks") };
+        let found = &self.tail[copies.len()];
+        let What::Chunk { mark, .. } = found.what else { panic!("only chunks are read") };
         match result {
             Ok(DiskReply::Verified(chunk)) => {
-                let written = fresh.chunk(found.sequence, &chunk);
+                let written = fresh.chunk(found.sequence, mark, &chunk);
+                copies.push(place_in(fresh, written));
                 fresh.append();
-                *at += 1;
-                let File::Volume(volume) = fresh.file() else { panic!("chunks are in volumes") };
-                let place = Place { volume, offset: written.offset, position: written.position };
-                self.store.found(Found { place, ..found });
             }
             Ok(DiskReply::Mismatch) | Err(_) => {
                 let Place { volume, offset, .. } = found.place;
-                let cut = &self.tail[*at..];
-                let bytes =
-                    cut.last().map_or(0, |last| last.place.offset + CHUNK_OFFSET + u64::from(last.bytes) - offset);
-                self.notes.push(Note::TailCut { file: File::Volume(volume), offset, bytes });
-                self.tail.truncate(*at);
+                let end = self.tail.last().map_or(offset, |last| last.place.offset + last.record_len);
+                self.notes.push(Note::TailCut { file: File::Volume(volume), offset, bytes: end - offset });
+                self.tail.truncate(copies.len());
             }
             Ok(_) => panic!("a verified read is answered by a chunk or a mismatch"),
+        }
+    }
+
+    /// The fresh volume has its name: what was copied counts there.
+    fn count_copies(&mut self, ending: &Ending, copies: &[Place], fresh: &Fresh) {
+        assert_eq!(copies.len(), self.tail.len(), "all of the tail is copied");
+        if !copies.is_empty() {
+            let from = File::Volume(ending.last.number);
+            self.notes.push(Note::TailCopied { from, to: fresh.file(), records: copies.len() as u64 });
+        }
+        for (found, place) in self.tail.drain(..).zip(copies) {
+            self.history.enter(Found { place: *place, ..found });
         }
     }
 
@@ -214,21 +304,19 @@ impl Recovery {
         self.state = Some(State::Ready(ending, None));
     }
 
+    /// Whether the tail is whole is not known, so nothing in it makes a chunk go.
     fn count_tail_where_it_is(&mut self) {
         for found in self.tail.drain(..) {
-            self.store.found_again(found);
+            if !matches!(found.what, What::Drop(_)) {
+                self.history.enter(found);
+            }
         }
     }
 }
 
-fn chunk_record(volume: u64, record: &Record) -> Option<Found> {
-    let header = record.header;
-    if header.kind != Kind::Chunk {
-        return None;
-    }
-    let place = Place { volume, offset: record.offset, position: header.position };
-    let bytes = header.body_len - CHUNK_PREFIX_LEN as u32;
-    Some(Found { chunk: chunk_id(&record.covered)?, place, sequence: header.sequence, bytes })
+fn place_in(fresh: &Fresh, written: Written) -> Place {
+    let File::Volume(volume) = fresh.file() else { panic!("chunks are in volumes") };
+    Place { volume, offset: written.offset, position: written.position }
 }
 
 const fn volume_of(damage: &Damage) -> Option<u64> {
@@ -238,5 +326,9 @@ const fn volume_of(damage: &Damage) -> Option<u64> {
     }
 }
 
+#[cfg(test)]
+mod collect_tests;
+#[cfg(test)]
+mod removal_tests;
 #[cfg(test)]
 pub(in crate::keystore) mod tests;

@@ -44,4 +44,36 @@ pub struct FileStat {
     pub chunks: u32,
     /// How many names mean this content.
     pub names: u64,
+    /// Whether a clean has given the content up: there are no chunks to be read until it is stored again.
+    pub missing: bool,
+}
+
+/// What has become of the name of a tombstone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It was deleted, and has not been stored since.
+    Deleted,
+    /// It got another meaning: at once, or after it was deleted.
+    Overwritten,
+}
+
+/// What is known of a tombstone: what a name meant, and can mean again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TombstoneStat {
+    /// The name.
+    pub name: Name,
+    /// The version that the name had.
+    pub version: u64,
+    /// When the name got that meaning, in ledger time.
+    pub stored_at: WallTime,
+    /// When the name lost it, in ledger time.
+    pub went_at: WallTime,
+    /// What has become of the name.
+    pub reason: Reason,
+    /// SHA-256 of the content.
+    pub file: FileId,
+    /// Bytes.
+    pub size: u64,
+    /// Whether a clean has given the content up: a name that gets it back has no chunks to be read.
+    pub missing: bool,
 }

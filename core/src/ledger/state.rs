@@ -2,39 +2,50 @@
 //! same order give the same state and the same outcomes everywhere.
 //!
 //! Everything is in one [`Tree`] under a one-byte namespace, so that one root hash stands for all of it and one clone
-//! freezes all of it. Further namespaces (what was deleted, members, settings) can join without moving these:
+//! freezes all of it. Further namespaces (members, settings) can join without moving these, and what was never used is
+//! not there: a ledger that never deleted, replaced or swept anything has the root that it had before it could.
 //!
 //! ```text
-//! key:   'c' | 32-byte FileId          value: 02 | u64 names | manifest
-//! key:   'n' | name                    value: 01 | u64 version | u64 stored at | 32-byte FileId
+//! key:   'c' | 32-byte FileId                  value: 02 | u64 names | manifest
+//!   or, once a tombstone keeps it or it was stored after a clean:
+//!                                              value: 07 | u64 names | u64 tombstones | u64 clean floor | manifest
+//! key:   'n' | name                            value: 01 | u64 version | u64 stored at | 32-byte FileId
+//! key:   't' | name | 00 | version             value: 03 | reason | u64 index | u64 stored at | u64 went at | FileId
+//! key:   'q' | reason | index                  value: 04 | u64 version | name
+//! key:   's'                                   value: 05 | sweeps
+//! key:   'f'                                   value: 06 | u64 index of the newest clean
 //! root:  SHA-256(02 | u64 ledger time | root of the tree)
 //! ```
 //!
-//! Numbers are little-endian; the manifest is laid out as [`manifest_codec`] says.
+//! Numbers are little-endian in values and big-endian in keys; a reason is 'd' or 'o'; the manifest is laid out as
+//! [`manifest_codec`] says, sweeps as `Sweeps::encode` does.
 //!
-//! A name points to a content and a content counts the names that point to it. It is there exactly as long as the count
-//! is above 0, so that deleting one name never takes away what another one means.
+//! A name points to a content, and so does a tombstone, which is what a delete or an overwrite leaves. A content counts
+//! both, and is there exactly as long as one count is above 0, so that deleting one name never takes away what another
+//! one means. It can be looked up as long as a name means it.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+mod check;
+mod content;
+mod sweep;
+mod tombstone;
+mod value;
+
 use core::fmt;
 
+pub use self::content::{Content, Contents, Held};
+pub use self::sweep::{CompletedSweep, Sweep};
+pub use self::tombstone::Tombstones;
+use self::value::{NAMESPACE_NAMES, Value, key, name_key};
 use crate::crypto::hash::{HASH_LEN, Sha256};
 use crate::id::FileId;
 use crate::keystore::manifest::{Body, Manifest};
 use crate::keystore::manifest_codec;
 use crate::ledger::command::{Command, Outcome};
-use crate::ledger::file::{Expect, FileStat, Target};
+use crate::ledger::file::{Expect, FileStat, Reason, Target};
 use crate::ledger::name::Name;
-use crate::ledger::tree::{Scan, Tree, TreeValue};
+use crate::ledger::tree::{Scan, Tree};
+use crate::limits::TOMBSTONES_MAX;
 use crate::time::WallTime;
-
-const NAMESPACE_CONTENTS: u8 = b'c';
-const NAMESPACE_NAMES: u8 = b'n';
-
-const VALUE_NAME: u8 = 1;
-const VALUE_CONTENT: u8 = 2;
 
 /// First byte of what is hashed for the whole state; 0 and 1 are the tree's.
 const DOMAIN_STATE: u8 = 2;
@@ -50,38 +61,20 @@ pub struct NameEntry {
     pub file: FileId,
 }
 
-/// A content that at least one name means.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Content {
-    /// What it is made of: the manifest of the last put that named it.
-    pub manifest: Manifest,
-    /// How many names mean it. Never 0: the content goes with its last name.
-    pub names: u64,
-}
-
-/// Boxed, because inner nodes of the tree have room for a value too, and names are all they ever hold.
-#[derive(Clone, Debug)]
-enum Value {
-    Name(NameEntry),
-    Content(Box<Content>),
-}
-
-impl TreeValue for Value {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Name(entry) => {
-                out.push(VALUE_NAME);
-                out.extend_from_slice(&entry.version.to_le_bytes());
-                out.extend_from_slice(&entry.stored_at.as_nanos().to_le_bytes());
-                out.extend_from_slice(entry.file.as_bytes());
-            }
-            Self::Content(content) => {
-                out.push(VALUE_CONTENT);
-                out.extend_from_slice(&content.names.to_le_bytes());
-                manifest_codec::encode(&content.manifest, out);
-            }
-        }
-    }
+/// What is counted of a tree. Not part of the root: the tree says it too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// Names.
+    names: u64,
+    /// Contents that a name means.
+    contents: u64,
+    /// Tombstones.
+    tombstones: u64,
+    /// Bytes of the contents that a name means, without the missing ones. Sizes are told by clients: their sum is not
+    /// bounded by what is stored.
+    live_bytes: u128,
+    /// Bytes of the contents that only tombstones keep, without the missing ones.
+    tombstone_bytes: u128,
 }
 
 /// The state of the ledger. A clone is O(1) and frozen: later commands to the original don't change it, and it can be
@@ -89,9 +82,9 @@ impl TreeValue for Value {
 #[derive(Clone, Default)]
 pub struct State {
     tree: Tree<Value>,
-    /// Invariant: the number of names in the tree.
-    names: u64,
-    /// Invariant: the largest time of any command applied.
+    /// Invariant: what the tree says.
+    counts: Counts,
+    /// Invariant: the largest time of any command applied that was not refused for its lease.
     time: WallTime,
     /// Index of the last command applied. Not part of the root: it can grow without any effect.
     applied: u64,
@@ -108,30 +101,47 @@ impl State {
     }
 
     /// Applies the command that stands in the journal at `index`. Total: whatever the command asks for, it comes to an
-    /// outcome, and ledger time follows its time. A version that is handed out is `index`.
+    /// outcome, and ledger time follows its time unless its lease is stale. A version that is handed out is `index`.
+    ///
+    /// The work of one command is bounded, but for a deep clean: unless a frozen copy is kept and let go elsewhere, it
+    /// frees all that there was.
     ///
     /// # Panics
     /// If `index` is not greater than that of the command before: a command would be applied twice or out of order.
     pub fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        self.apply_within(index, command, TOMBSTONES_MAX)
+    }
+
+    fn apply_within(&mut self, index: u64, command: &Command, tombstones_max: u64) -> Outcome {
         assert!(index > self.applied, "command {index} comes after command {}", self.applied);
         self.applied = index;
-        self.time = self.time.max(command.time());
-        match command {
-            Command::Put { time: _, name, expect, manifest } => self.put(index, name, *expect, manifest),
-            Command::Delete { time: _, name, expect } => self.delete(name, *expect),
+        // Before everything else: nothing that depends on a sweep or on a conflict is told of such a put.
+        let epoch = self.epoch();
+        if matches!(command, Command::Put { lease, .. } if *lease < epoch) {
+            return Outcome::StaleLease { epoch };
         }
+        self.time = self.time.max(command.time());
+        let outcome = match command {
+            Command::Put { time: _, lease: _, name, expect, manifest } => self.put(index, name, *expect, manifest),
+            Command::Delete { time: _, name, expect } => self.delete(index, name, *expect),
+            Command::SweepStart { time: _ } => self.sweep_start(),
+            Command::SweepComplete { time: _, epoch, filter_hash, by_person } => {
+                self.sweep_complete(*epoch, *filter_hash, *by_person)
+            }
+            Command::Undelete { time: _, name, version, expect } => self.undelete(index, name, *version, *expect),
+            Command::Reap { time: _, before, limit } => self.reap(*before, *limit),
+            Command::Purge { time: _, name, expect } => self.purge(name, *expect),
+            Command::Clean { time: _ } => self.clean(index),
+            Command::DeepClean { time: _ } => self.deep_clean(),
+        };
+        self.evict(tombstones_max);
+        outcome
     }
 
     /// What `name` means.
     #[must_use]
     pub fn name(&self, name: &Name) -> Option<&NameEntry> {
-        self.tree.get(&name_key(name)).map(expect_name)
-    }
-
-    /// The content `file`, if a name means it.
-    #[must_use]
-    pub fn content(&self, file: &FileId) -> Option<&Content> {
-        self.tree.get(&content_key(file)).map(expect_content)
+        self.tree.get(&name_key(name)).map(Value::as_name)
     }
 
     /// The names that begin with `prefix` and come after `after`, in byte order, each with what it means. Getting to
@@ -142,14 +152,8 @@ impl State {
         Names { scan: self.tree.scan(&prefix, after.map(name_key).as_deref()) }
     }
 
-    /// The contents that come after `after`, in the order of their identifiers. Can be resumed anywhere.
-    #[must_use]
-    pub fn contents(&self, after: Option<&FileId>) -> Contents<'_> {
-        Contents { scan: self.tree.scan(&[NAMESPACE_CONTENTS], after.map(content_key).as_deref()) }
-    }
-
     /// What is known of a file, and what it is made of. A content that was not asked for by a name has version 0 and
-    /// the earliest wall time there is: only names have these.
+    /// the earliest wall time there is: only names have these. One that only tombstones keep is not there.
     #[must_use]
     pub fn stat(&self, target: &Target) -> Option<(FileStat, &Manifest)> {
         let (name, entry) = match target {
@@ -159,27 +163,40 @@ impl State {
         let NameEntry { version, stored_at, file } = entry;
         let content = self.content(&file);
         assert!(name.is_none() || content.is_some(), "what a name means exists");
-        let Content { manifest, names } = content?;
+        let content = content?;
+        let Content { manifest, names, .. } = content;
         let chunks = match manifest.body {
             Body::Inline(_) => 0,
             Body::Entries(_) | Body::Tree(_) => manifest_codec::chunk_count(manifest),
         };
         let chunks = u32::try_from(chunks).expect("a manifest is checked before it is proposed and when it is read");
-        let (size, block_bytes) = (manifest.size, manifest.block_bytes);
-        let stat = FileStat { name, version, stored_at, file, size, block_bytes, chunks, names: *names };
+        let (size, block_bytes, missing) = (manifest.size, manifest.block_bytes, self.is_missing(content));
+        let stat = FileStat { name, version, stored_at, file, size, block_bytes, chunks, names: *names, missing };
         Some((stat, manifest))
     }
 
     /// How many names there are.
     #[must_use]
     pub const fn name_count(&self) -> u64 {
-        self.names
+        self.counts.names
     }
 
-    /// How many contents there are.
+    /// How many contents there are that a name means.
     #[must_use]
     pub const fn content_count(&self) -> u64 {
-        self.tree.len() - self.names
+        self.counts.contents
+    }
+
+    /// Bytes of the contents that a name means, each counted once, without the missing ones.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        u64::try_from(self.counts.live_bytes).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of the contents that only tombstones keep, each counted once, without the missing ones.
+    #[must_use]
+    pub fn tombstone_bytes(&self) -> u64 {
+        u64::try_from(self.counts.tombstone_bytes).unwrap_or(u64::MAX)
     }
 
     /// A hash of everything: equal states have equal roots, however they came about. Costs what changed since it was
@@ -205,100 +222,57 @@ impl State {
         self.applied
     }
 
-    /// Asserts that names and contents fit together and that the tree is well-formed. Visits everything.
-    ///
-    /// # Panics
-    /// When something does not hold, which is a bug.
-    pub fn check(&self) {
-        self.tree.check();
-        let (mut names, mut meant) = (0, BTreeMap::<FileId, u64>::new());
-        for (name, entry) in self.names("", None) {
-            assert!((1..=self.applied).contains(&entry.version), "the version of {name} was applied");
-            assert!(entry.stored_at <= self.time, "{name} was stored before now");
-            *meant.entry(entry.file).or_default() += 1;
-            names += 1;
-        }
-        assert_eq!(names, self.names, "every name is counted");
-        let mut contents = 0;
-        for (file, content) in self.contents(None) {
-            assert_eq!(content.manifest.file, file, "a content is found by its identifier");
-            assert_eq!(meant.get(&file), Some(&content.names), "a content counts its names");
-            contents += 1;
-        }
-        assert_eq!(contents, meant.len() as u64, "what a name means exists");
-        assert_eq!(names + contents, self.tree.len(), "there is nothing but names and contents");
-    }
-
     fn put(&mut self, index: u64, name: &Name, expect: Expect, manifest: &Manifest) -> Outcome {
         let old = self.name(name).copied();
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
         }
-        let file = manifest.file;
-        // Held before the old one is released: where both are the same, it is not gone in between.
         self.hold(manifest);
-        if let Some(old) = old {
-            self.release(&old.file);
-        }
-        let entry = NameEntry { version: index, stored_at: self.time, file };
-        let replaced = self.tree.insert(&name_key(name), Value::Name(entry));
-        assert_eq!(replaced.is_some(), old.is_some(), "the name is where it was found");
-        self.names += u64::from(replaced.is_none());
+        self.set_name(index, name, old.as_ref(), manifest.file);
         Outcome::Stored { version: index }
     }
 
-    fn delete(&mut self, name: &Name, expect: Expect) -> Outcome {
+    fn delete(&mut self, index: u64, name: &Name, expect: Expect) -> Outcome {
         let old = self.name(name).copied();
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
         }
         let Some(old) = old else { return Outcome::NotFound };
-        let removed = self.tree.remove(&name_key(name));
-        assert!(removed.is_some(), "the name is where it was found");
-        self.names = self.names.checked_sub(1).expect("the name was counted");
-        self.release(&old.file);
+        self.remove_name(name);
+        self.bury(index, name, &old, Reason::Deleted);
         Outcome::Deleted
     }
 
-    /// One name more means this content. Its manifest replaces the one that is known: its chunks were just proven
-    /// durable.
-    fn hold(&mut self, manifest: &Manifest) {
-        let key = content_key(&manifest.file);
-        match self.tree.get_mut(&key) {
-            Some(Value::Content(content)) => {
-                assert!(content.names > 0, "a content goes with its last name");
-                content.manifest = manifest.clone();
-                content.names += 1;
-            }
-            Some(Value::Name(_)) => unreachable!("names have their own namespace"),
-            None => {
-                let content = Content { manifest: manifest.clone(), names: 1 };
-                let replaced = self.tree.insert(&key, Value::Content(Box::new(content)));
-                assert!(replaced.is_none(), "the content was looked for");
-            }
+    /// Gives `name`, which means `old`, the content `file`, which counts it already.
+    fn set_name(&mut self, index: u64, name: &Name, old: Option<&NameEntry>, file: FileId) {
+        match old {
+            Some(old) => self.bury(index, name, old, Reason::Overwritten),
+            None => self.supersede(name),
         }
+        let entry = NameEntry { version: index, stored_at: self.time, file };
+        let replaced = self.tree.insert(&name_key(name), Value::Name(entry));
+        assert_eq!(replaced.is_some(), old.is_some(), "the name is where it was found");
+        self.counts.names += u64::from(replaced.is_none());
+        self.trim(name);
     }
 
-    /// One name less means this content; without any name it goes.
-    fn release(&mut self, file: &FileId) {
-        let key = content_key(file);
-        let names = self.content(file).expect("what a name means exists").names;
-        assert!(names > 0, "a content goes with its last name");
-        if names == 1 {
-            self.tree.remove(&key);
-        } else if let Some(Value::Content(content)) = self.tree.get_mut(&key) {
-            content.names -= 1;
-        }
+    /// Removes a name that exists; its content still counts it.
+    fn remove_name(&mut self, name: &Name) {
+        let removed = self.tree.remove(&name_key(name));
+        assert!(removed.is_some(), "the name is where it was found");
+        self.counts.names = self.counts.names.checked_sub(1).expect("the name was counted");
     }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
-            .field("names", &self.names)
-            .field("contents", &self.content_count())
+            .field("names", &self.counts.names)
+            .field("contents", &self.counts.contents)
+            .field("tombstones", &self.counts.tombstones)
+            .field("epoch", &self.epoch())
             .field("time", &self.time)
             .field("applied", &self.applied)
             .finish()
@@ -315,54 +289,9 @@ impl<'a> Iterator for Names<'a> {
     type Item = (Name, &'a NameEntry);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let value = self.scan.advance()?;
+        let entry = self.scan.advance()?.as_name();
         let name = Name::new(&self.scan.key()[1..]).expect("only names are in the namespace of names");
-        Some((name, expect_name(value)))
-    }
-}
-
-/// Contents in the order of their identifiers. See [`State::contents`].
-#[derive(Clone, Debug)]
-pub struct Contents<'a> {
-    scan: Scan<'a, Value>,
-}
-
-impl<'a> Iterator for Contents<'a> {
-    type Item = (FileId, &'a Content);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let value = self.scan.advance()?;
-        let file = self.scan.key()[1..].try_into().expect("only identifiers are in the namespace of contents");
-        Some((FileId::from_bytes(file), expect_content(value)))
-    }
-}
-
-fn key(namespace: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + rest.len());
-    key.push(namespace);
-    key.extend_from_slice(rest);
-    key
-}
-
-fn name_key(name: &Name) -> Vec<u8> {
-    key(NAMESPACE_NAMES, name.as_bytes())
-}
-
-fn content_key(file: &FileId) -> Vec<u8> {
-    key(NAMESPACE_CONTENTS, file.as_bytes())
-}
-
-fn expect_name(value: &Value) -> &NameEntry {
-    match value {
-        Value::Name(entry) => entry,
-        Value::Content(_) => unreachable!("contents have their own namespace"),
-    }
-}
-
-fn expect_content(value: &Value) -> &Content {
-    match value {
-        Value::Content(content) => content,
-        Value::Name(_) => unreachable!("names have their own namespace"),
+        Some((name, entry))
     }
 }
 

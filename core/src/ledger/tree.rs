@@ -36,8 +36,8 @@ pub use self::scan::Scan;
 use crate::crypto::hash::{HASH_LEN, sha256};
 use crate::limits::NAME_BYTES_MAX;
 
-/// Bytes of a key: a namespace and a name. Bounds the depth of a tree.
-pub const TREE_KEY_BYTES_MAX: usize = 1 + NAME_BYTES_MAX;
+/// Bytes of a key: a namespace, a name, a zero and a number. Bounds the depth of a tree.
+pub const TREE_KEY_BYTES_MAX: usize = 1 + NAME_BYTES_MAX + 1 + 8;
 
 /// First byte of what is hashed for a node with a value and no child.
 const DOMAIN_LEAF: u8 = 0;

@@ -17,7 +17,7 @@ use crate::ledger::recover::{Recovered, Recovery as LedgerRecovery, Step as Ledg
 use crate::ledger::state::State as Ledger;
 use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
-use crate::rng::Seed;
+use crate::rng::{Rng, Seed};
 
 /// What a start has made.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Started {
     pub(super) ledger: Ledger,
     pub(super) log: Log,
     pub(super) store: Store,
+    /// For the salts of sweeps.
+    pub(super) rng: Rng,
     /// Journal segments first; at most [`DAMAGES_MAX`].
     pub(super) damages: Vec<Damage>,
 }
@@ -50,6 +52,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Starting {
     config: Config,
+    rng: Rng,
     stage: Option<Stage>,
     ops: Ops<()>,
     issued: bool,
@@ -58,7 +61,7 @@ pub(super) struct Starting {
 impl Starting {
     pub(super) fn new(config: Config, seed: &Seed) -> Self {
         let stage = Some(Stage::Record(Box::new(Boot::new(seed.split("boot", 0).rng()))));
-        Self { config, stage, ops: Ops::new(0), issued: false }
+        Self { config, rng: seed.split("salts", 0).rng(), stage, ops: Ops::new(0), issued: false }
     }
 
     /// Whether nothing was done yet.
@@ -147,7 +150,7 @@ impl Starting {
         let record = booted.record;
         out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
         let damages = damages.into_iter().chain(lost).take(DAMAGES_MAX).collect();
-        Box::new(Started { record, ledger, log, store, damages })
+        Box::new(Started { record, ledger, log, store, rng: self.rng.clone(), damages })
     }
 }
 

@@ -2,6 +2,7 @@
 //! in this folder is a bug.
 
 mod boot;
+mod changes;
 pub mod event;
 pub mod inspect;
 mod ops;
@@ -14,7 +15,9 @@ use alloc::vec::Vec;
 
 pub use event::{Effect, Event, HaltReason};
 pub use inspect::{Inspect, Phase};
-pub use request::{ByteRange, Finding, Reply, Request, RequestError, StoredFile, VerifyScope, VerifySummary};
+pub use request::{
+    ByteRange, Finding, GcSummary, Reply, Request, RequestError, StoredFile, Usage, VerifyScope, VerifySummary,
+};
 
 use boot::{Progress, Starting};
 use serve::Serving;

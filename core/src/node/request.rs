@@ -6,7 +6,9 @@
 //!   [`Request::GetMore`] asks for, and [`Reply::Complete`] at the end.
 //! * **Verify**: [`Request::VerifyOpen`], then [`Reply::Finding`] for as many as [`Request::VerifyMore`] asks for, and
 //!   [`Reply::Verified`] at the end.
-//! * One-shot: [`Request::Delete`], [`Request::List`], [`Request::Stat`], [`Request::Close`].
+//! * **Collection**: [`Request::Gc`], answered by [`Reply::Collected`] when space is given back.
+//! * One-shot: [`Request::Delete`], [`Request::Purge`], [`Request::Undelete`], [`Request::Clean`], [`Request::List`],
+//!   [`Request::Tombstones`], [`Request::Stat`], [`Request::Usage`], [`Request::Close`].
 //!
 //! [`Request::Cancel`] ends any of them: nothing more is answered but [`Reply::Cancelled`]. A put that is cancelled
 //! before its commit was sent is never listed; after that, the ledger's answer comes first and decides.
@@ -20,9 +22,10 @@ use bytes::Bytes;
 use crate::disk::damage::Damage;
 use crate::disk::{DiskError, File};
 use crate::id::{ChunkId, FileId, VerifiedChunk};
-use crate::keystore::ChunkFault;
+use crate::keystore::index::VolumeUse;
 use crate::keystore::ingest::FileDigest;
-use crate::ledger::file::{Expect, FileStat, Target};
+use crate::keystore::{ChunkFault, Collected, Compacted};
+use crate::ledger::file::{Expect, FileStat, Target, TombstoneStat};
 use crate::ledger::name::Name;
 
 /// What a client wants.
@@ -62,7 +65,42 @@ pub enum Request {
     },
     /// Ends the conversation.
     Cancel,
-    /// Removes a name.
+    /// Drops what nothing refers to any more, and gives its space back. One at a time.
+    Gc,
+    /// Removes a name and everything that could bring it back.
+    Purge {
+        /// Which.
+        name: Name,
+        /// What it must mean.
+        expect: Expect,
+    },
+    /// Gives a name back what it meant before it was deleted or overwritten.
+    Undelete {
+        /// Which.
+        name: Name,
+        /// The version to bring back; 0 for the newest that is kept.
+        version: u64,
+        /// What the name must mean now.
+        expect: Expect,
+    },
+    /// Gives every content up: names stay, and what they mean is missing until it is stored again. With `deep`, names
+    /// and what could be undeleted go too. The space comes back with the next collection.
+    Clean {
+        /// Whether nothing stays.
+        deep: bool,
+    },
+    /// One page of what can be undeleted, by name and version.
+    Tombstones {
+        /// Only names that begin like this; empty for all.
+        prefix: String,
+        /// Only what comes after this name and version.
+        after: Option<(Name, u64)>,
+        /// At most so many, and at most [`crate::limits::LIST_PAGE_MAX`].
+        limit: u32,
+    },
+    /// How much is stored, and how much of it is needed.
+    Usage,
+    /// Removes a name. It can be undeleted for a while.
     Delete {
         /// Which.
         name: Name,
@@ -138,6 +176,21 @@ pub enum Reply {
     Data(Bytes),
     /// All bytes were sent.
     Complete,
+    /// What a collection has come to.
+    Collected(GcSummary),
+    /// The name means again what it meant before.
+    Restored(Box<FileStat>),
+    /// Every content is given up.
+    Cleaned,
+    /// A page of what can be undeleted.
+    Tombstones {
+        /// By name, and for one name from the oldest version to the newest.
+        entries: Vec<TombstoneStat>,
+        /// Whether there are further ones.
+        more: bool,
+    },
+    /// How much is stored.
+    Usage(Box<Usage>),
     /// The name is gone.
     Deleted,
     /// A page of names.
@@ -166,6 +219,38 @@ pub struct StoredFile {
     pub stat: FileStat,
     /// Bytes that were not in the store before.
     pub new_bytes: u64,
+}
+
+/// What a collection has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GcSummary {
+    /// Tombstones that were old enough to go.
+    pub tombstones: u64,
+    /// What nothing refers to.
+    pub collected: Collected,
+    /// What was given back to the disk.
+    pub compacted: Compacted,
+}
+
+/// How much is stored, and how much of it is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Usage {
+    /// Names.
+    pub names: u64,
+    /// Contents that names mean.
+    pub contents: u64,
+    /// Bytes of these, each once.
+    pub content_bytes: u64,
+    /// What can be undeleted.
+    pub tombstones: u64,
+    /// Bytes of contents that only tombstones keep.
+    pub tombstone_bytes: u64,
+    /// Chunks and bytes of all volumes.
+    pub volumes: VolumeUse,
+    /// How many volumes there are.
+    pub volume_count: u64,
+    /// Sweeps that were started.
+    pub epoch: u64,
 }
 
 /// Something a verification found.
@@ -213,6 +298,28 @@ pub enum RequestError {
         /// The version it has; `None` if it does not exist.
         current: Option<u64>,
     },
+    /// The content was given up by a clean and is missing until it is stored again.
+    #[error("the content was cleaned away")]
+    Missing,
+    /// A collection is under way already.
+    #[error("a collection is under way")]
+    GcRunning,
+    /// A later collection has begun, whose sweep knows better. Nothing was dropped by this one.
+    #[error("a later collection has begun")]
+    GcSuperseded,
+    /// A manifest can't be read, so that it is not known what its file needs: nothing was dropped.
+    #[error("the manifest of {file} can't be read")]
+    SweepStopped {
+        /// The file.
+        file: Box<FileId>,
+        /// The manifest chunk; `None` if the ledger's own part of the manifest contradicts itself.
+        chunk: Option<Box<ChunkId>>,
+        /// What is wrong with it.
+        fault: Box<ChunkFault>,
+    },
+    /// The put was open for so long that a collection did not wait for it, and has taken chunks of it.
+    #[error("a collection has taken chunks of the put, which was open for too long")]
+    Swept,
     /// The range begins at or past the end.
     #[error("the range begins past the end of the file, which has {size} bytes")]
     RangeOutside {
@@ -270,6 +377,11 @@ impl RequestError {
         match self {
             Self::NotFound => "E_NOT_FOUND",
             Self::Conflict { .. } => "E_CONFLICT",
+            Self::Missing => "E_MISSING",
+            Self::GcRunning => "E_GC_RUNNING",
+            Self::GcSuperseded => "E_GC_SUPERSEDED",
+            Self::SweepStopped { .. } => "E_SWEEP_STOPPED",
+            Self::Swept => "E_SWEPT",
             Self::RangeOutside { .. } => "E_RANGE",
             Self::BadChunk { .. } => "E_BAD_CHUNK",
             Self::LedgerDamaged(_) => "E_LEDGER_DAMAGED",

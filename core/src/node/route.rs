@@ -13,7 +13,7 @@ use crate::ledger::command::{Command, Outcome};
 use crate::ledger::file::Target;
 use crate::ledger::log::{self, LogError};
 use crate::machine::Machine as _;
-use crate::task::{get, put, verify};
+use crate::task::{gc, get, put, sweep, verify};
 use crate::time::Now;
 
 impl Serving {
@@ -69,6 +69,8 @@ impl Serving {
             Work::Put(id, event) => self.step_put(now, id, event, out),
             Work::Get(id, event) => self.step_get(now, id, event, out),
             Work::Verify(id, event) => self.step_verify(now, id, event, out),
+            Work::Gc(id, event) => self.step_gc(now, id, event, out),
+            Work::Sweep(id, event) => self.step_sweep(now, id, event),
         }
     }
 
@@ -95,8 +97,22 @@ impl Serving {
                         Some(Task::Verify(_)) => {
                             self.work.push_back(Work::Verify(id, verify::Event::Loaded { ticket, result }));
                         }
-                        // The conversation was ended by a close; nobody waits any more.
-                        Some(Task::Put(_)) | None => {}
+                        Some(Task::Put(_)) => self.work.push_back(Work::Put(id, put::Event::Loaded { ticket, result })),
+                        Some(Task::Gc(_)) => {
+                            self.work.push_back(Work::Sweep(id, sweep::Event::Loaded { ticket, result }))
+                        }
+                        // The conversation was ended; nobody waits any more.
+                        None => {}
+                    }
+                }
+                store::Effect::Collected { result, .. } => {
+                    if let Some(id) = self.collecting {
+                        self.collected(id, gc::Event::Collected(result));
+                    }
+                }
+                store::Effect::Compacted(result) => {
+                    if let Some(id) = self.collecting {
+                        self.collected(id, gc::Event::Compacted(result));
                     }
                 }
                 store::Effect::Closed => {
@@ -136,21 +152,25 @@ impl Serving {
     /// The ledger has decided on a proposal.
     fn decided(&mut self, ticket: u64, decision: Result<(Outcome, Command), RequestError>, out: &mut Vec<Effect>) {
         let proposer = self.proposals.remove(&ticket).expect("every decision has a proposer");
-        let decision = decision.and_then(|(outcome, command)| match outcome {
-            Outcome::Stored { .. } | Outcome::Deleted => Ok(command),
-            Outcome::Conflict { current } => Err(RequestError::Conflict { current }),
-            Outcome::NotFound => Err(RequestError::NotFound),
-        });
         match proposer {
-            Proposer::Put(id) => {
-                let result = decision.map(|command| {
-                    let target = Target::Name(command.name().clone());
-                    self.ledger.stat(&target).expect("a name that was just stored has a meaning").0
-                });
-                self.work.push_back(Work::Put(id, put::Event::Committed { result }));
+            Proposer::Gc(id) => {
+                self.work.push_back(Work::Gc(id, gc::Event::Decided(decision.map(|(outcome, _)| outcome))));
             }
-            Proposer::Delete(id) => {
-                out.push(Effect::Reply { id, reply: decision.map(|_| Reply::Deleted), last: true });
+            Proposer::Put(id) => {
+                let event = match decision {
+                    Ok((Outcome::StaleLease { epoch }, _)) => put::Event::Stale { epoch },
+                    decision => put::Event::Committed {
+                        result: accepted(decision).map(|command| {
+                            let target = Target::Name(command.name().expect("a put has a name").clone());
+                            self.ledger.stat(&target).expect("a name that was just stored has a meaning").0
+                        }),
+                    },
+                };
+                self.work.push_back(Work::Put(id, event));
+            }
+            Proposer::Change(id) => {
+                let reply = accepted(decision).map(|command| self.changed(&command));
+                out.push(Effect::Reply { id, reply, last: true });
             }
         }
     }
@@ -160,6 +180,7 @@ impl Serving {
         let mut effects = Vec::new();
         put.step(now, event, &mut effects);
         put.flush(now, &mut effects);
+        let lease = put.lease();
         match put.deadline() {
             Some(at) => self.deadlines.set(id, at),
             None => _ = self.deadlines.clear(&id),
@@ -170,11 +191,19 @@ impl Serving {
                 put::Effect::Release { bytes } => self.credit.release(bytes),
                 put::Effect::Store { ticket, chunk } => {
                     let ticket = Ticket { owner: id.0, number: ticket };
-                    self.work.push_back(Work::Store(store::Event::Put { ticket, chunk }));
+                    self.work.push_back(Work::Store(store::Event::Put { ticket, chunk, lease }));
+                }
+                put::Effect::Touch { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Touch { ticket, chunk, lease }));
+                }
+                put::Effect::Load { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Get { ticket, chunk }));
                 }
                 put::Effect::Propose(proposal) => {
                     let put::Proposal { name, expect, manifest, volumes } = *proposal;
-                    let command = Command::Put { time: now.wall, name, expect, manifest };
+                    let command = Command::Put { time: now.wall, lease, name, expect, manifest };
                     self.propose(Proposer::Put(id), volumes, command);
                 }
                 put::Effect::Reply { reply, last } => {
@@ -215,6 +244,10 @@ impl Serving {
         let mut effects = Vec::new();
         verify.step(now, event, &mut effects);
         verify.flush(now, &mut effects);
+        match verify.deadline() {
+            Some(at) => self.deadlines.set(id, at),
+            None => _ = self.deadlines.clear(&id),
+        }
         for effect in effects {
             match effect {
                 verify::Effect::Load { ticket, chunk } => {
@@ -231,9 +264,87 @@ impl Serving {
         }
     }
 
-    fn end(&mut self, id: RequestId) {
+    fn step_gc(&mut self, now: Now, id: RequestId, event: gc::Event, out: &mut Vec<Effect>) {
+        let Some(Task::Gc(gc)) = self.tasks.get_mut(&id) else { return };
+        let mut effects = Vec::new();
+        gc.step(now, event, &mut effects);
+        gc.flush(now, &mut effects);
+        match gc.deadline() {
+            Some(at) => self.deadlines.set(id, at),
+            None => _ = self.deadlines.clear(&id),
+        }
+        for effect in effects {
+            match effect {
+                gc::Effect::Propose(command) => self.propose(Proposer::Gc(id), Vec::new(), command),
+                gc::Effect::Sweep { epoch } => self.open_sweep(id, epoch),
+                gc::Effect::CancelSweep => self.work.push_back(Work::Sweep(id, sweep::Event::Cancel)),
+                gc::Effect::AwaitOlder { epoch } => {
+                    self.awaited = Some((id, epoch));
+                    self.check_older();
+                }
+                gc::Effect::EndOlder { epoch } => self.end_older(epoch, out),
+                gc::Effect::Collect(filter) => {
+                    self.store_part = true;
+                    let epoch = filter.epoch();
+                    self.work.push_back(Work::Store(store::Event::Collect { epoch, filter }));
+                }
+                gc::Effect::Compact => {
+                    self.store_part = true;
+                    self.work.push_back(Work::Store(store::Event::Compact));
+                }
+                gc::Effect::Reply { reply, last } => {
+                    out.push(Effect::Reply { id, reply, last });
+                    if last {
+                        self.end(id);
+                        self.end_gc();
+                    }
+                }
+            }
+        }
+    }
+
+    fn step_sweep(&mut self, now: Now, id: RequestId, event: sweep::Event) {
+        let Some(sweep) = &mut self.sweep else { return };
+        let mut effects = Vec::new();
+        sweep.step(now, event, &mut effects);
+        sweep.flush(now, &mut effects);
+        for effect in effects {
+            match effect {
+                sweep::Effect::Load { ticket, chunk } => {
+                    let ticket = Ticket { owner: id.0, number: ticket };
+                    self.work.push_back(Work::Store(store::Event::Get { ticket, chunk }));
+                }
+                sweep::Effect::Done(result) => {
+                    self.sweep = None;
+                    self.work.push_back(Work::Gc(id, gc::Event::Swept(*result)));
+                }
+            }
+        }
+    }
+
+    /// The store has done its part of a collection, whether or not somebody still waits for it.
+    fn collected(&mut self, id: RequestId, event: gc::Event) {
+        self.store_part = false;
+        if self.tasks.contains_key(&id) {
+            self.work.push_back(Work::Gc(id, event));
+        } else {
+            self.collecting = None;
+        }
+    }
+
+    /// Nobody waits for the collection any more; the next may begin once the store has done its part.
+    fn end_gc(&mut self) {
+        (self.sweep, self.awaited) = (None, None);
+        if !self.store_part {
+            self.collecting = None;
+        }
+    }
+
+    pub(super) fn end(&mut self, id: RequestId) {
         self.tasks.remove(&id);
         self.deadlines.clear(&id);
+        self.verified_in.remove(&id);
+        self.check_older();
     }
 
     fn reply_closed(&mut self, out: &mut Vec<Effect>) {
@@ -242,6 +353,21 @@ impl Serving {
             closing.asked_by = None;
             out.push(Effect::Reply { id, reply: Ok(Reply::Closed), last: true });
         }
+    }
+}
+
+/// The command, if it came to what its client wanted.
+fn accepted(decision: Result<(Outcome, Command), RequestError>) -> Result<Command, RequestError> {
+    let (outcome, command) = decision?;
+    match outcome {
+        Outcome::Stored { .. } | Outcome::Deleted | Outcome::Purged { .. } | Outcome::Cleaned => Ok(command),
+        Outcome::Conflict { current } => Err(RequestError::Conflict { current }),
+        Outcome::NotFound => Err(RequestError::NotFound),
+        Outcome::StaleLease { .. }
+        | Outcome::SweepStarted { .. }
+        | Outcome::SweepCompleted
+        | Outcome::Superseded
+        | Outcome::Reaped { .. } => unreachable!("a stale put and a collection are answered otherwise"),
     }
 }
 

@@ -20,9 +20,12 @@ use crate::ledger::name::Name;
 use crate::ledger::state::State as Ledger;
 use crate::limits::{LIST_PAGE_MAX, REQUESTS_MAX};
 use crate::machine::Machine as _;
+use crate::rng::Rng;
 use crate::task::credit::Credit;
+use crate::task::gc::{self, Gc};
 use crate::task::get::{self, Get, resolve};
 use crate::task::put::{self, Put};
+use crate::task::sweep::{self, Sweep};
 use crate::task::verify::{self, Verify};
 use crate::time::{DeadlineQueue, Instant, Now};
 
@@ -39,6 +42,7 @@ pub(super) enum Task {
     Put(Box<Put>),
     Get(Box<Get>),
     Verify(Box<Verify>),
+    Gc(Box<Gc>),
 }
 
 /// An event for one of the machines, on its way there.
@@ -49,13 +53,16 @@ pub(super) enum Work {
     Put(RequestId, put::Event),
     Get(RequestId, get::Event),
     Verify(RequestId, verify::Event),
+    Gc(RequestId, gc::Event),
+    Sweep(RequestId, sweep::Event),
 }
 
 /// Who waits for the ledger.
 #[derive(Clone, Debug)]
 pub(super) enum Proposer {
     Put(RequestId),
-    Delete(RequestId),
+    Change(RequestId),
+    Gc(RequestId),
 }
 
 /// How far a close is.
@@ -84,12 +91,23 @@ pub(super) struct Serving {
     pub(super) proposals: BTreeMap<u64, Proposer>,
     pub(super) next_proposal: u64,
     pub(super) closing: Option<Closing>,
+    /// The collection under way, or the store's part of one that nobody waits for any more.
+    pub(super) collecting: Option<RequestId>,
+    /// Whether the store has its part of it to do.
+    pub(super) store_part: bool,
+    /// Its walk.
+    pub(super) sweep: Option<Box<Sweep>>,
+    /// The sweep that waits for what is older.
+    pub(super) awaited: Option<(RequestId, u64)>,
+    /// In which epoch each verification began.
+    pub(super) verified_in: BTreeMap<RequestId, u64>,
+    pub(super) rng: Rng,
     pub(super) work: VecDeque<Work>,
 }
 
 impl Serving {
     pub(super) fn new(config: Config, started: Started) -> Self {
-        let Started { record, ledger, log, store, damages } = started;
+        let Started { record, ledger, log, store, rng, damages } = started;
         Self {
             config,
             boot: record.boot,
@@ -104,12 +122,19 @@ impl Serving {
             proposals: BTreeMap::new(),
             next_proposal: 1,
             closing: None,
+            collecting: None,
+            store_part: false,
+            sweep: None,
+            awaited: None,
+            verified_in: BTreeMap::new(),
+            rng,
             work: VecDeque::new(),
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.log.deadline(), self.store.deadline()].into_iter().flatten().min()
+        let sweep = self.sweep.as_ref().and_then(|sweep| sweep.deadline());
+        [self.deadlines.next(), self.log.deadline(), self.store.deadline(), sweep].into_iter().flatten().min()
     }
 
     /// Wakes whatever is due.
@@ -119,10 +144,19 @@ impl Serving {
                 Task::Put(_) => self.work.push_back(Work::Put(id, put::Event::Wake)),
                 Task::Get(_) => self.work.push_back(Work::Get(id, get::Event::Wake)),
                 Task::Verify(_) => self.work.push_back(Work::Verify(id, verify::Event::Wake)),
+                Task::Gc(_) => self.work.push_back(Work::Gc(id, gc::Event::Wake)),
             }
         }
         if self.log.deadline().is_some_and(|at| at <= now.mono) {
             self.work.push_back(Work::Log(log::Event::Wake));
+        }
+        if self.store.deadline().is_some_and(|at| at <= now.mono) {
+            self.work.push_back(Work::Store(store::Event::Wake));
+        }
+        if let (Some(id), Some(sweep)) = (self.collecting, &self.sweep)
+            && sweep.deadline().is_some_and(|at| at <= now.mono)
+        {
+            self.work.push_back(Work::Sweep(id, sweep::Event::Wake));
         }
     }
 
@@ -130,7 +164,14 @@ impl Serving {
     pub(super) fn request(&mut self, now: Now, id: RequestId, request: Request, out: &mut Vec<Effect>) {
         let opens = matches!(
             request,
-            Request::PutOpen { .. } | Request::GetOpen { .. } | Request::VerifyOpen(_) | Request::Delete { .. }
+            Request::PutOpen { .. }
+                | Request::GetOpen { .. }
+                | Request::VerifyOpen(_)
+                | Request::Gc
+                | Request::Delete { .. }
+                | Request::Purge { .. }
+                | Request::Undelete { .. }
+                | Request::Clean { .. }
         );
         if opens && (self.tasks.len() + self.proposals.len() >= REQUESTS_MAX || self.tasks.contains_key(&id)) {
             return fail(id, RequestError::Busy, out);
@@ -142,13 +183,24 @@ impl Serving {
             Request::PutOpen { name, expect, size } => self.open_put(now, id, name, expect, size, out),
             Request::GetOpen { target, range } => self.open_get(id, &target, range, out),
             Request::VerifyOpen(scope) => self.open_verify(id, scope, out),
-            Request::Delete { name, expect } => self.delete(now, id, name, expect, out),
+            Request::Gc => self.open_gc(now, id, out),
+            Request::Delete { .. } | Request::Purge { .. } | Request::Undelete { .. } | Request::Clean { .. } => {
+                self.change(now, id, request, out);
+            }
             Request::PutChunk(_)
             | Request::PutCommit(_)
             | Request::GetMore { .. }
             | Request::VerifyMore { .. }
             | Request::Cancel => self.go_on(id, request),
             Request::List { prefix, after, limit } => self.list(id, &prefix, after.as_ref(), limit, out),
+            Request::Tombstones { prefix, after, limit } => {
+                let after = after.as_ref().map(|(name, version)| (name, *version));
+                self.tombstones(id, &prefix, after, limit, out);
+            }
+            Request::Usage => {
+                let reply = Reply::Usage(Box::new(self.usage()));
+                out.push(Effect::Reply { id, reply: Ok(reply), last: true });
+            }
             Request::Stat(target) => {
                 let stat = self.look_up(&target).map(|(stat, _)| Reply::Stat(Box::new(stat)));
                 out.push(Effect::Reply { id, reply: stat, last: true });
@@ -171,7 +223,8 @@ impl Serving {
             (Task::Get(_), Request::Cancel) => Work::Get(id, get::Event::Cancel),
             (Task::Verify(_), Request::VerifyMore { findings }) => Work::Verify(id, verify::Event::More { findings }),
             (Task::Verify(_), Request::Cancel) => Work::Verify(id, verify::Event::Cancel),
-            (Task::Put(_) | Task::Get(_) | Task::Verify(_), _) => return,
+            (Task::Gc(_), Request::Cancel) => Work::Gc(id, gc::Event::Cancel),
+            (Task::Put(_) | Task::Get(_) | Task::Verify(_) | Task::Gc(_), _) => return,
         };
         self.work.push_back(work);
     }
@@ -188,7 +241,7 @@ impl Serving {
         if let Some(error) = self.write_error() {
             return fail(id, error, out);
         }
-        let put = Put::new(&self.config, name, expect, size, now);
+        let put = Put::new(&self.config, name, expect, size, now).under(self.ledger.epoch());
         self.tasks.insert(id, Task::Put(Box::new(put)));
         self.work.push_back(Work::Put(id, put::Event::Wake));
     }
@@ -201,6 +254,9 @@ impl Serving {
         out: &mut Vec<Effect>,
     ) {
         let opened = self.look_up(target).and_then(|(stat, manifest)| {
+            if stat.missing {
+                return Err(RequestError::Missing);
+            }
             let (first, bytes) = resolve(range, stat.size)?;
             Ok(Get::new(stat, manifest, first, bytes))
         });
@@ -220,21 +276,9 @@ impl Serving {
             return fail(id, error, out);
         }
         let verify = Verify::new(scope, self.ledger.clone(), self.damages.clone());
+        self.verified_in.insert(id, self.ledger.epoch());
         self.tasks.insert(id, Task::Verify(Box::new(verify)));
         self.work.push_back(Work::Verify(id, verify::Event::Wake));
-    }
-
-    /// A name that means nothing is told at once; nothing needs to be written for that.
-    fn delete(&mut self, now: Now, id: RequestId, name: Name, expect: Expect, out: &mut Vec<Effect>) {
-        let known = self.ledger.name(&name).is_some();
-        if let Some(error) = self.write_error() {
-            return fail(id, error, out);
-        }
-        if !known && self.proposals.is_empty() {
-            return fail(id, RequestError::NotFound, out);
-        }
-        let command = Command::Delete { time: now.wall, name, expect };
-        self.propose(Proposer::Delete(id), Vec::new(), command);
     }
 
     pub(super) fn propose(&mut self, proposer: Proposer, volumes: Vec<(u64, u64)>, command: Command) {
@@ -267,12 +311,12 @@ impl Serving {
         self.ledger.stat(target).ok_or(RequestError::NotFound)
     }
 
-    fn journal_damage(&self) -> Option<Damage> {
+    pub(super) fn journal_damage(&self) -> Option<Damage> {
         self.damages.iter().copied().find(|damage| matches!(damage.file, File::Journal(_)))
     }
 
     /// Why nothing can be written, if that is known.
-    fn write_error(&self) -> Option<RequestError> {
+    pub(super) fn write_error(&self) -> Option<RequestError> {
         if let Some(damage) = self.journal_damage() {
             return Some(RequestError::LedgerDamaged(Box::new(damage)));
         }
@@ -293,6 +337,8 @@ impl Serving {
     pub(super) fn close_when_idle(&mut self, out: &mut Vec<Effect>) {
         let Some(closing) = &mut self.closing else { return };
         let puts = self.tasks.values().any(|task| matches!(task, Task::Put(_)));
+        // Its last proposal is waited for like any other.
+        self.sweep = None;
         if puts || !self.proposals.is_empty() || closing.told {
             return;
         }
@@ -314,6 +360,7 @@ impl Serving {
                 Task::Put(put) => put.check(),
                 Task::Get(get) => get.check(),
                 Task::Verify(verify) => verify.check(),
+                Task::Gc(gc) => gc.check(),
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::id::{FileId, RequestId, VerifiedChunk};
 use crate::keystore::ingest::Ingest;
 use crate::ledger::file::{Expect, Target};
 use crate::ledger::name::Name;
+use crate::limits::STEP_ITEMS_MAX;
 use crate::time::WallTime;
 
 type Disk = BTreeMap<File, Vec<u8>>;
@@ -101,6 +102,10 @@ impl Host {
                     Effect::Note(note) => self.notes.push(note),
                     Effect::Halt(reason) => panic!("halted: {reason}"),
                 }
+            }
+            // Whoever was cut short goes on at once.
+            if events.is_empty() && self.node.deadline().is_some_and(|at| at <= now.mono) {
+                events.push(Event::Wake);
             }
         }
         replies
@@ -242,4 +247,140 @@ fn ranges_deletes_and_contents_by_hash_are_served() {
         panic!("a page")
     };
     assert_eq!(entries.len(), 1);
+}
+
+#[test]
+fn a_verification_of_more_names_than_one_step_takes_comes_to_its_end() {
+    let mut host = Host::start(Disk::new(), TINY);
+    for number in 0..STEP_ITEMS_MAX + 10 {
+        host.put(&alloc::format!("{number}"), b"inline").unwrap();
+    }
+    let id = host.open();
+    let mut replies = host.ask(id, Request::VerifyOpen(VerifyScope::All));
+    replies.extend(host.ask(id, Request::VerifyMore { findings: 10 }));
+    let Some(Ok(Reply::Verified(summary))) = replies.last() else { panic!("{replies:?}") };
+    assert_eq!((summary.names, summary.findings), (STEP_ITEMS_MAX as u64 + 10, 0));
+}
+
+fn named(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+impl Host {
+    fn gc(&mut self) -> GcSummary {
+        match self.once(Request::Gc) {
+            Ok(Reply::Collected(summary)) => summary,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn usage(&mut self) -> Usage {
+        match self.once(Request::Usage) {
+            Ok(Reply::Usage(usage)) => *usage,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_deleted_can_come_back_until_it_is_purged_and_then_its_space_does() {
+    let mut host = Host::start(Disk::new(), TINY);
+    let (kept, gone) = (content(5_000, 1), content(7_000, 2));
+    host.put("kept", &kept).unwrap();
+    host.put("gone", &gone).unwrap();
+    let full = host.usage();
+    assert_eq!(host.once(Request::Delete { name: named("gone"), expect: Expect::Any }), Ok(Reply::Deleted));
+    assert_eq!(host.gc().collected.chunks, 0, "a tombstone keeps its content");
+    let undelete = Request::Undelete { name: named("gone"), version: 0, expect: Expect::Absent };
+    assert!(matches!(host.once(undelete.clone()), Ok(Reply::Restored(_))));
+    assert_eq!(host.get(name("gone"), None), Ok(gone.clone()));
+    assert!(matches!(host.once(undelete.clone()), Err(RequestError::Conflict { .. })), "the name means something");
+
+    assert_eq!(host.once(Request::Purge { name: named("gone"), expect: Expect::Any }), Ok(Reply::Deleted));
+    let summary = host.gc();
+    assert!(summary.collected.chunks >= 7_000 / 128 && summary.compacted.volumes > 0, "{summary:?}");
+    let usage = host.usage();
+    assert!(usage.volumes.file_bytes < full.volumes.file_bytes / 2, "{usage:?} of {full:?}");
+    assert_eq!(usage.volumes.file_bytes, host.disk.iter().filter_map(volume_bytes).sum::<u64>(), "what is on the disk");
+    assert_eq!(host.once(undelete), Err(RequestError::NotFound));
+    for crash in [false, true] {
+        let disk = if crash { host.disk } else { host.close() };
+        host = Host::start(disk, TINY);
+        assert_eq!(host.get(name("kept"), None), Ok(kept.clone()));
+        assert_eq!(host.usage().volumes.chunks, usage.volumes.chunks, "what was dropped stays away");
+        assert!(!host.notes.iter().any(|note| matches!(note, crate::note::Note::Damaged(_))));
+    }
+    // What is stored again is there again.
+    host.put("gone", &gone).unwrap();
+    assert_eq!(host.get(name("gone"), None), Ok(gone));
+}
+
+fn volume_bytes((file, bytes): (&File, &Vec<u8>)) -> Option<u64> {
+    matches!(file, File::Volume(_)).then_some(bytes.len() as u64)
+}
+
+#[test]
+fn a_put_that_a_collection_overtakes_is_stored_with_all_its_chunks() {
+    let mut host = Host::start(Disk::new(), TINY);
+    let bytes = content(3_000, 3);
+    let id = host.open();
+    let mut ingest = Ingest::new(host.node.config.geometry(), Some(3_000));
+    let mut blocks = Vec::new();
+    ingest.push(Bytes::from(bytes.clone()), &mut blocks).unwrap();
+    let digest = ingest.finish(&mut blocks).unwrap();
+    let mut replies = host.ask(id, Request::PutOpen { name: named("slow"), expect: Expect::Any, size: Some(3_000) });
+    for block in blocks {
+        replies.extend(host.ask(id, Request::PutChunk(VerifiedChunk::new(block))));
+    }
+    // A collection begins while the put is open, and waits for it.
+    let gc = host.open();
+    assert_eq!(host.ask(gc, Request::Gc), []);
+    let second = host.open();
+    assert_eq!(host.ask(second, Request::Gc), [Err(RequestError::GcRunning)]);
+    let replies = host.turn(vec![Event::Requested { id, request: Request::PutCommit(digest) }]);
+    let ended: Vec<RequestId> = replies.iter().filter(|(.., last)| *last).map(|(id, ..)| *id).collect();
+    assert_eq!(ended, [id, gc], "first the put, then the collection: {replies:?}");
+    assert!(matches!(replies[0].1, Ok(Reply::Stored(_))), "{replies:?}");
+    assert!(matches!(replies[1].1, Ok(Reply::Collected(_))), "{replies:?}");
+    assert_eq!(host.get(name("slow"), None), Ok(bytes));
+}
+
+#[test]
+fn a_get_that_is_open_when_its_file_goes_comes_to_its_end() {
+    let mut host = Host::start(Disk::new(), TINY);
+    let bytes = content(3_000, 4);
+    host.put("a", &bytes).unwrap();
+    let id = host.open();
+    assert!(matches!(
+        host.ask(id, Request::GetOpen { target: name("a"), range: None })[..],
+        [Ok(Reply::Opened { .. })]
+    ));
+    assert_eq!(host.once(Request::Purge { name: named("a"), expect: Expect::Any }), Ok(Reply::Deleted));
+    host.gc();
+    let replies = host.ask(id, Request::GetMore { bytes: 10_000 });
+    let read: Vec<u8> = replies
+        .iter()
+        .flat_map(|reply| if let Ok(Reply::Data(bytes)) = reply { bytes.to_vec() } else { Vec::new() })
+        .collect();
+    assert_eq!(read, bytes, "{replies:?}");
+    assert!(host.gc().collected.chunks > 20, "afterwards it goes");
+}
+
+#[test]
+fn a_clean_gives_contents_up_and_a_put_heals_them() {
+    let mut host = Host::start(Disk::new(), TINY);
+    let bytes = content(2_000, 5);
+    host.put("a", &bytes).unwrap();
+    assert_eq!(host.once(Request::Clean { deep: false }), Ok(Reply::Cleaned));
+    assert_eq!(host.get(name("a"), None), Err(RequestError::Missing));
+    assert!(host.gc().collected.chunks > 10);
+    let Ok(Reply::Stat(stat)) = host.once(Request::Stat(name("a"))) else { panic!("the name stays") };
+    assert!(stat.missing);
+    host.put("b", &bytes).unwrap();
+    assert_eq!(host.get(name("a"), None), Ok(bytes));
+    assert_eq!(host.once(Request::Clean { deep: true }), Ok(Reply::Cleaned));
+    assert_eq!(host.get(name("a"), None), Err(RequestError::NotFound));
+    host.gc();
+    let usage = host.usage();
+    assert_eq!((usage.names, usage.tombstones, usage.volumes.chunks), (0, 0, 0));
 }

@@ -118,6 +118,7 @@ enum State {
 #[derive(Debug)]
 pub struct Get {
     stat: FileStat,
+    manifest: Manifest,
     first: u64,
     bytes: u64,
     stage: Stage,
@@ -136,6 +137,12 @@ pub struct Get {
 }
 
 impl Get {
+    /// What is being read, whatever its name means by now: a sweep must keep all of it.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
     /// A get of `bytes` bytes from byte `first` on, as [`resolve`] gives them. To be stepped at once with
     /// [`Event::Wake`].
     ///
@@ -153,6 +160,7 @@ impl Get {
         };
         Self {
             stat,
+            manifest: manifest.clone(),
             first,
             bytes,
             stage: Stage::Opening(error),

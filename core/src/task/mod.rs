@@ -10,8 +10,12 @@
 //!   asked of the disk has come back, so that no completion arrives for a conversation that is gone, and memory that the
 //!   disk still needs is not given to another. The owner then drops the machine.
 //! * What a client sends to a conversation that is ending is ignored.
+//!
+//! A sweep has no client. Its `Done` is what the last `Reply` is to the others.
 
 pub mod credit;
+pub mod gc;
 pub mod get;
 pub mod put;
+pub mod sweep;
 pub mod verify;

@@ -1,9 +1,15 @@
 //! Stores one file: credit before chunks, every chunk durable before the manifest is proposed, one outcome.
 
+mod event;
+mod renewal;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
+
+pub use event::{Effect, Event, Proposal};
+use renewal::Renewal;
 
 use crate::config::{Config, Geometry};
 use crate::crypto::hash::sha256;
@@ -20,99 +26,6 @@ use crate::machine::Machine;
 use crate::node::{Reply, RequestError, StoredFile};
 use crate::note::Note;
 use crate::time::{Instant, Now};
-
-/// What a put hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A deadline passed, or the put is stepped for the first time.
-    Wake,
-    /// The client sent its next chunk.
-    Chunk(VerifiedChunk),
-    /// The client sent all chunks, and this is what they make.
-    Commit(FileDigest),
-    /// The client gave up.
-    Cancel,
-    /// The oldest [`Effect::Ask`] was granted.
-    Granted {
-        /// As many as were asked for.
-        bytes: u64,
-    },
-    /// The bytes of a chunk have left memory; they need not be durable yet. May be left out before `Stored`.
-    Written {
-        /// The store.
-        ticket: u64,
-    },
-    /// A chunk is durable, or never will be. Comes once for each store.
-    Stored {
-        /// The store.
-        ticket: u64,
-        /// Where the chunk is.
-        result: Result<StoredChunk, StoreError>,
-    },
-    /// The ledger decided.
-    Committed {
-        /// What the name means now.
-        result: Result<FileStat, RequestError>,
-    },
-}
-
-/// What a put wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Grant credit for one more block, as a whole. Void once the put has given its last reply.
-    Ask {
-        /// Bytes of the block.
-        bytes: u64,
-    },
-    /// Take back credit that was granted.
-    Release {
-        /// Bytes.
-        bytes: u64,
-    },
-    /// Make a chunk durable.
-    Store {
-        /// To be echoed; dense from 1.
-        ticket: u64,
-        /// The chunk.
-        chunk: VerifiedChunk,
-    },
-    /// Ask the ledger to give the name this content. Every chunk of it is durable.
-    Propose(Box<Proposal>),
-    /// Answer the client.
-    Reply {
-        /// The answer.
-        reply: Result<Reply, RequestError>,
-        /// Whether it is the last one.
-        last: bool,
-    },
-    /// Something worth knowing.
-    Note(Note),
-}
-
-/// What a put asks of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
-    /// The name.
-    pub name: Name,
-    /// What it must mean until then.
-    pub expect: Expect,
-    /// The content.
-    pub manifest: Manifest,
-    /// For every volume that holds a chunk of this put, in ascending order: its number and the largest position of such
-    /// a chunk. The ledger's record makes them known durable (protocols J6). At most [`PUT_VOLUMES_MAX`].
-    pub volumes: Vec<(u64, u64)>,
-}
-
-impl From<StoreError> for RequestError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Full => Self::DiskFull,
-            StoreError::Failed { file, error } => Self::WriteFailed { file, error },
-            StoreError::Busy => Self::Busy,
-            StoreError::Closing => Self::Closing,
-        }
-    }
-}
 
 /// How the file is cut, as far as that is known.
 #[derive(Clone, Copy, Debug)]
@@ -134,8 +47,10 @@ enum Stage {
     Receiving(ManifestBuilder),
     /// The client has committed; stores are on their way.
     Storing(Box<Proposal>),
-    /// The ledger decides.
-    Proposed,
+    /// The ledger decides on this content.
+    Proposed(Box<Manifest>),
+    /// A sweep has begun meanwhile: every chunk is touched again.
+    Renewing(Box<Renewal>),
     /// Nothing will be proposed; stores are on their way.
     Ending(Result<Reply, RequestError>),
     /// The last reply was given.
@@ -179,6 +94,8 @@ pub struct Put {
     released: u64,
     tickets: BTreeMap<u64, Ticket>,
     tickets_made: u64,
+    /// The epoch under which chunks are stored and touched.
+    lease: u64,
     /// Since when only the client can bring the put further.
     owed_since: Option<Instant>,
     /// The largest position of a chunk of this put in each volume.
@@ -213,10 +130,24 @@ impl Put {
             released: 0,
             tickets: BTreeMap::new(),
             tickets_made: 0,
+            lease: 0,
             owed_since: None,
             volumes: BTreeMap::new(),
             new_bytes: 0,
         }
+    }
+
+    /// The same under the lease of this epoch instead of 0 (rules L5, C1).
+    #[must_use]
+    pub const fn under(mut self, lease: u64) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// The lease that chunks are stored and touched under, and that the proposal has.
+    #[must_use]
+    pub const fn lease(&self) -> u64 {
+        self.lease
     }
 
     /// Does what is due.
@@ -356,12 +287,16 @@ impl Put {
         self.written(ticket, out);
         let ticket = self.tickets.remove(&ticket).expect("written() has found it");
         match result {
-            Ok(StoredChunk { place, fresh }) => {
-                let position = self.volumes.entry(place.volume).or_insert(place.position);
-                *position = place.position.max(*position);
+            Ok(StoredChunk { place, marked_at, fresh }) => {
+                for place in [Some(place), marked_at].into_iter().flatten() {
+                    let position = self.volumes.entry(place.volume).or_insert(place.position);
+                    *position = place.position.max(*position);
+                }
                 self.new_bytes += if fresh { u64::from(ticket.bytes) } else { 0 };
                 if self.volumes.len() > PUT_VOLUMES_MAX {
-                    self.volumes.pop_last();
+                    while self.volumes.len() > PUT_VOLUMES_MAX {
+                        self.volumes.pop_last();
+                    }
                     self.end(Err(RequestError::TooLarge), out);
                 }
             }
@@ -370,7 +305,7 @@ impl Put {
     }
 
     fn committed(&mut self, result: Result<FileStat, RequestError>, out: &mut Vec<Effect>) {
-        assert!(matches!(self.stage, Stage::Proposed), "the ledger decides what was proposed, once");
+        assert!(matches!(self.stage, Stage::Proposed(_)), "the ledger decides what was proposed, once");
         let new_bytes = self.new_bytes;
         let reply = result.map(|stat| {
             // Inline content has no chunk that could be new: it is, if no other name means it.
@@ -383,12 +318,12 @@ impl Put {
 
     fn cancel(&mut self, out: &mut Vec<Effect>) {
         match self.stage {
-            Stage::Opening | Stage::Receiving(_) | Stage::Storing(_) => {
+            Stage::Opening | Stage::Receiving(_) | Stage::Storing(_) | Stage::Renewing(_) => {
                 out.push(Effect::Note(Note::PutDropped));
                 self.end(Ok(Reply::Cancelled), out);
             }
             // The outcome comes first and decides, or the end has come already.
-            Stage::Proposed | Stage::Ending(_) | Stage::Over => {}
+            Stage::Proposed(_) | Stage::Ending(_) | Stage::Over => {}
         }
     }
 
@@ -399,9 +334,9 @@ impl Put {
     /// Gives the put up with `reply`, which goes out once no store is on its way any more. The first reason stays.
     fn end(&mut self, reply: Result<Reply, RequestError>, out: &mut Vec<Effect>) {
         match self.stage {
-            Stage::Opening | Stage::Receiving(_) | Stage::Storing(_) => {}
+            Stage::Opening | Stage::Receiving(_) | Stage::Storing(_) | Stage::Renewing(_) => {}
             Stage::Ending(_) => return,
-            Stage::Proposed | Stage::Over => unreachable!("what is proposed has its outcome from the ledger"),
+            Stage::Proposed(_) | Stage::Over => unreachable!("what is proposed has its outcome from the ledger"),
         }
         self.stage = Stage::Ending(reply);
         self.owed_since = None;
@@ -438,16 +373,18 @@ impl Put {
     /// Goes on as far as it can without a further event.
     fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.ask(out);
+        self.renew(out);
         if self.tickets.is_empty() {
             match core::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::Storing(mut proposal) => {
                     proposal.volumes = self.volumes.iter().map(|(volume, position)| (*volume, *position)).collect();
                     self.release_inline(out);
-                    self.stage = Stage::Proposed;
+                    self.stage = Stage::Proposed(Box::new(proposal.manifest.clone()));
                     out.push(Effect::Propose(proposal));
                 }
+                Stage::Renewing(renewal) => self.propose_again(renewal, out),
                 Stage::Ending(reply) => out.push(Effect::Reply { reply, last: true }),
-                stage @ (Stage::Opening | Stage::Receiving(_) | Stage::Proposed | Stage::Over) => self.stage = stage,
+                stage @ (Stage::Opening | Stage::Receiving(_) | Stage::Proposed(_) | Stage::Over) => self.stage = stage,
             }
         }
         let owes = matches!(self.stage, Stage::Receiving(_))
@@ -487,7 +424,9 @@ impl Put {
                 self.credit += bytes;
                 out.push(Effect::Reply { reply: Ok(Reply::Credit { bytes }), last: false });
             }
-            Stage::Storing(_) | Stage::Proposed | Stage::Ending(_) | Stage::Over => self.release(bytes, out),
+            Stage::Storing(_) | Stage::Proposed(_) | Stage::Renewing(_) | Stage::Ending(_) | Stage::Over => {
+                self.release(bytes, out);
+            }
             Stage::Opening => unreachable!("nothing is asked for before the start"),
         }
     }
@@ -522,6 +461,8 @@ impl Machine for Put {
             Event::Granted { bytes } => self.credited(bytes, out),
             Event::Written { ticket } => self.written(ticket, out),
             Event::Stored { ticket, result } => self.stored(ticket, result, out),
+            Event::Loaded { ticket, result } => self.loaded(ticket, result, out),
+            Event::Stale { epoch } => self.stale(epoch),
             Event::Committed { result } => self.committed(result, out),
         }
         self.settle(now, out);
@@ -533,7 +474,7 @@ impl Machine for Put {
         match self.stage {
             Stage::Opening => Some(self.opened),
             Stage::Receiving(_) => self.owed_since.map(|since| since + self.credit_timeout),
-            Stage::Storing(_) | Stage::Proposed | Stage::Ending(_) | Stage::Over => None,
+            Stage::Storing(_) | Stage::Proposed(_) | Stage::Renewing(_) | Stage::Ending(_) | Stage::Over => None,
         }
     }
 
@@ -554,7 +495,10 @@ impl Machine for Put {
             Stage::Storing(_) | Stage::Ending(_) => {
                 assert!(!self.tickets.is_empty() && self.credit == 0, "it waits for stores alone");
             }
-            Stage::Proposed | Stage::Over => {
+            Stage::Renewing(_) => {
+                assert!(!self.tickets.is_empty() && self.credit == 0, "it waits for touches and loads");
+            }
+            Stage::Proposed(_) | Stage::Over => {
                 assert!(self.tickets.is_empty() && self.granted == self.released, "nothing is left behind");
             }
         }

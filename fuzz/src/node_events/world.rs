@@ -176,12 +176,19 @@ impl World {
 
     fn noted(&mut self, note: Note) {
         match note {
-            Note::Damaged(_) | Note::BootRecordDamaged(_) | Note::ChunkMismatch(_) | Note::ChunkHealed(_) => {
+            Note::Damaged(_)
+            | Note::BootRecordDamaged(_)
+            | Note::CatalogDamaged(_)
+            | Note::ChunkMismatch(_)
+            | Note::ChunkHealed(_) => {
                 assert!(self.doubtful, "nothing is wrong with the disk: {note}");
             }
             Note::TailCut { .. } | Note::TailCopied { .. } => self.tails += 1,
             Note::Serving { .. }
             | Note::Created(_)
+            | Note::RemovedAgain(_)
+            | Note::VolumeRemoved { .. }
+            | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::WritesStopped { .. }
             | Note::Synced(_)

@@ -61,8 +61,18 @@ pub(crate) enum Verb {
     Ls(Ls),
     /// Show what is known of a file
     Stat(Stat),
-    /// Remove names
+    /// Remove names; for a week they can be undeleted
     Rm(Rm),
+    /// Bring a name back that was removed, or an older version of it
+    Undelete(Undelete),
+    /// Drop what nothing refers to any more, and give its space back
+    Gc,
+    /// Give every content up: names stay, and are missing until they are stored again
+    Clean(Clean),
+    /// Give everything up: an empty store remains
+    DeepClean(Clean),
+    /// Show how much is stored, and how much of it is needed
+    Stats,
     /// Read and check everything, or one file
     Verify(Verify),
 }
@@ -104,6 +114,9 @@ pub(crate) struct Ls {
     /// With size, time and hash
     #[arg(short, long)]
     pub(crate) long: bool,
+    /// What can be undeleted, with the versions to ask for
+    #[arg(long)]
+    pub(crate) deleted: bool,
 }
 
 #[derive(Args, Debug)]
@@ -117,6 +130,25 @@ pub(crate) struct Rm {
     /// Names to remove
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<OsString>,
+    /// For good, with every version that could be undeleted
+    #[arg(long)]
+    pub(crate) purge: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Clean {
+    /// There is no way back: say that you mean it
+    #[arg(long, required = true)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Undelete {
+    /// Name to bring back
+    pub(crate) name: OsString,
+    /// This version, even if the name means something else now [default: the one that was removed last]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) version: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -159,7 +191,9 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["", "put", "get", "rm", "put a b c", "put a --if-absent --if-version 1", "ls -q -v", "frob"] {
+        for line in
+            ["", "put", "get", "rm", "put a b c", "put a --if-absent --if-version 1", "ls -q -v", "frob", "clean"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -72,24 +72,36 @@ impl Failure {
     pub(crate) fn file(role: &str, path: &Path, error: &io::Error) -> Self {
         let path = path.display();
         match error.kind() {
-            io::ErrorKind::NotFound => Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")),
+            io::ErrorKind::NotFound => {
+                Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")).hint("look at the path")
+            }
             io::ErrorKind::NotADirectory => {
-                Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist")).cause(error)
+                Self::new("E_NO_FILE", Exit::NotFound, format!("{role} {path} does not exist"))
+                    .cause(error)
+                    .hint("look at the path: part of it is a file")
             }
             io::ErrorKind::IsADirectory => {
                 Self::new("E_IS_DIRECTORY", Exit::Usage, format!("{role} {path} is a directory"))
                     .hint("name a file; directories are not stored as such")
             }
             io::ErrorKind::PermissionDenied => {
-                Self::new("E_DENIED", Exit::Denied, format!("{role} {path} can't be opened")).cause(error)
+                Self::new("E_DENIED", Exit::Denied, format!("{role} {path} can't be opened"))
+                    .cause(error)
+                    .hint("look at its permissions and at those of the directories above it")
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::new("E_OUTPUT_FULL", Exit::DiskFull, format!("{role} {path} can't be written")).cause(error)
+                Self::new("E_OUTPUT_FULL", Exit::DiskFull, format!("{role} {path} can't be written"))
+                    .cause(error)
+                    .hint("make room there, or write to another place")
             }
             io::ErrorKind::ReadOnlyFilesystem => {
-                Self::new("E_READ_ONLY", Exit::Denied, format!("{role} {path} can't be written")).cause(error)
+                Self::new("E_READ_ONLY", Exit::Denied, format!("{role} {path} can't be written"))
+                    .cause(error)
+                    .hint("write to another place")
             }
-            _ => Self::new("E_IO", Exit::Failed, format!("{role} {path} can't be used")).cause(error),
+            _ => Self::new("E_IO", Exit::Failed, format!("{role} {path} can't be used"))
+                .cause(error)
+                .hint("look at the disk or device that it is on"),
         }
     }
 
@@ -118,12 +130,15 @@ impl Failure {
                     .hint("store it again when nobody writes to it; what the name meant before is untouched")
             }
             StoreError::Entropy(error) => {
-                Self::new("E_ENTROPY", Exit::Failed, "the operating system gives no random bytes").cause(error)
+                Self::new("E_ENTROPY", Exit::Failed, "the operating system gives no random bytes")
+                    .cause(error)
+                    .hint("try again when the system has been running for a while")
             }
             StoreError::Closed => Self::new("E_CLOSED", Exit::Failed, format!("{subject}: the store has stopped"))
                 .hint("the lines above say why; everything acknowledged is safe"),
             StoreError::Unexpected(question) => {
                 Self::new("E_BUG", Exit::Failed, format!("{subject}: the node answered {question} with something else"))
+                    .hint("this is a bug of dps")
             }
         }
     }
@@ -153,7 +168,7 @@ impl Failure {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ("E_DISK_FULL", Exit::DiskFull),
                     _ => ("E_IO", Exit::Failed),
                 };
-                Self::new(code, exit, what).cause(source)
+                Self::new(code, exit, what).cause(source).hint("look at the disk and at the permissions of that place")
             }
         }
     }
@@ -184,6 +199,25 @@ impl Failure {
                     None => String::from("does not exist"),
                 };
                 (Exit::Conflict, format!("{subject} {meaning}, which is not what was asked for"), "nothing was changed")
+            }
+            RequestError::Missing => {
+                let what = format!("the content of {subject} was cleaned away");
+                (Exit::NotFound, what, "its name is still known: store the same file again to bring it back")
+            }
+            RequestError::GcRunning | RequestError::GcSuperseded => {
+                (Exit::Busy, format!("{subject}: another collection is under way"), "wait for it; nothing was changed")
+            }
+            RequestError::SweepStopped { file, .. } => {
+                let what = format!("nothing was dropped: it is not known what sha256:{file} needs");
+                (
+                    Exit::Damaged,
+                    what,
+                    "\"dps verify\" names the file; store it again, or remove it with \"dps rm --purge\"",
+                )
+            }
+            RequestError::Swept => {
+                let what = format!("{subject} was not stored: it took too long, and a collection has come between");
+                (Exit::Busy, what, "store it again; no name was changed")
             }
             RequestError::RangeOutside { size } => {
                 let what = format!("the range begins past the end of {subject}, which has {size} bytes");
@@ -216,18 +250,29 @@ impl Failure {
             RequestError::TooLarge => (Exit::Failed, format!("{subject} is too large"), "store it in parts"),
             RequestError::Misuse(_) => (Exit::Failed, format!("{subject}: {error}"), "this is a bug of dps"),
         };
-        let failure = Self::new(error.code(), exit, what).hint(hint);
+        Self::new(error.code(), exit, what).hint(hint).because(error)
+    }
+
+    /// The cause, where the first line does not say it.
+    fn because(self, error: &RequestError) -> Self {
         match error {
-            RequestError::BadChunk { index, chunk, fault } => failure.cause(super::render::fault(*index, chunk, fault)),
-            RequestError::LedgerDamaged(damage) => failure.cause(super::render::damage(damage)),
-            RequestError::WriteFailed { .. } | RequestError::OutcomeUnknown(_) => failure.cause(error),
-            RequestError::Busy | RequestError::Starting | RequestError::Closing => failure.cause(error),
+            RequestError::BadChunk { index, chunk, fault } => self.cause(super::render::fault(*index, chunk, fault)),
+            RequestError::LedgerDamaged(damage) => self.cause(super::render::damage(damage)),
+            RequestError::WriteFailed { .. } | RequestError::OutcomeUnknown(_) => self.cause(error),
+            RequestError::Busy | RequestError::Starting | RequestError::Closing => self.cause(error),
+            RequestError::SweepStopped { chunk: Some(chunk), fault, .. } => {
+                self.cause(super::render::fault(None, chunk, fault))
+            }
+            RequestError::GcRunning | RequestError::GcSuperseded => self.cause(error),
             RequestError::NotFound
+            | RequestError::Missing
+            | RequestError::Swept
+            | RequestError::SweepStopped { .. }
             | RequestError::Conflict { .. }
             | RequestError::RangeOutside { .. }
             | RequestError::DiskFull
             | RequestError::TooLarge
-            | RequestError::Misuse(_) => failure,
+            | RequestError::Misuse(_) => self,
         }
     }
 }
@@ -247,7 +292,7 @@ mod tests {
     use crate::cli::render::human_error;
     use dps_core::disk::File;
     use dps_core::disk::damage::{Damage, DamageKind};
-    use dps_core::id::ChunkId;
+    use dps_core::id::{ChunkId, FileId};
     use dps_core::keystore::{ChunkFault, Place};
     use dps_core::node::event::FileOrList;
     use std::path::PathBuf;
@@ -269,6 +314,15 @@ mod tests {
             RequestError::DiskFull,
             RequestError::WriteFailed { file: File::Volume(1), error: DiskError::ReadOnly },
             RequestError::OutcomeUnknown(DiskError::Io(5)),
+            RequestError::Missing,
+            RequestError::GcRunning,
+            RequestError::GcSuperseded,
+            RequestError::SweepStopped {
+                file: Box::new(FileId::from_bytes([7; 32])),
+                chunk: Some(Box::new(ChunkId::of(b"abc"))),
+                fault: Box::new(ChunkFault::Mismatch(place)),
+            },
+            RequestError::Swept,
             RequestError::Busy,
             RequestError::Starting,
             RequestError::Closing,
@@ -305,6 +359,7 @@ mod tests {
         let mut text = String::new();
         for error in requests.chain(others()) {
             let failure = Failure::store("notes/hi.txt", error);
+            assert!(failure.hint.is_some(), "{} says what to do", failure.code);
             text += &format!("exit {}\n{}\n", failure.exit as u8, human_error(&failure));
         }
         for kind in [
@@ -317,9 +372,11 @@ mod tests {
             io::ErrorKind::Other,
         ] {
             let failure = Failure::file("the source", Path::new("a.bin"), &kind.into());
+            assert!(failure.hint.is_some(), "{} says what to do", failure.code);
             text += &format!("exit {}\n{}\n", failure.exit as u8, human_error(&failure));
         }
         let failure = Failure::name(b"a\xff", NameError::NotUtf8 { offset: 1 });
+        assert!(failure.hint.is_some(), "{} says what to do", failure.code);
         text += &format!("exit {}\n{}", failure.exit as u8, human_error(&failure));
         insta::assert_snapshot!(text);
     }

@@ -2,8 +2,8 @@
 
 use dps_core::disk::damage::{Damage, DamageKind};
 use dps_core::keystore::ChunkFault;
-use dps_core::ledger::file::FileStat;
-use dps_core::node::{Finding, StoredFile, VerifySummary};
+use dps_core::ledger::file::{FileStat, Reason, TombstoneStat};
+use dps_core::node::{Finding, GcSummary, StoredFile, Usage, VerifySummary};
 use serde::Serialize;
 
 use super::datetime;
@@ -39,6 +39,7 @@ pub(crate) struct Stat<'a> {
     block_bytes: u32,
     chunks: u32,
     names: u64,
+    missing: bool,
 }
 
 impl<'a> Stat<'a> {
@@ -52,6 +53,7 @@ impl<'a> Stat<'a> {
             block_bytes: stat.block_bytes,
             chunks: stat.chunks,
             names: stat.names,
+            missing: stat.missing,
         }
     }
 }
@@ -84,6 +86,95 @@ pub(crate) struct Fetched<'a> {
 #[derive(Serialize)]
 pub(crate) struct Deleted<'a> {
     pub(crate) name: &'a str,
+}
+
+/// What a name meant, and can mean again.
+#[derive(Serialize)]
+pub(crate) struct Tombstone<'a> {
+    name: &'a str,
+    version: u64,
+    sha256: String,
+    size: u64,
+    stored_at: String,
+    went_at: String,
+    reason: &'static str,
+    missing: bool,
+}
+
+impl<'a> Tombstone<'a> {
+    pub(crate) fn new(stat: &'a TombstoneStat) -> Self {
+        Self {
+            name: stat.name.as_str(),
+            version: stat.version,
+            sha256: stat.file.to_string(),
+            size: stat.size,
+            stored_at: datetime::nanoseconds(stat.stored_at),
+            went_at: datetime::nanoseconds(stat.went_at),
+            reason: match stat.reason {
+                Reason::Deleted => "deleted",
+                Reason::Overwritten => "overwritten",
+            },
+            missing: stat.missing,
+        }
+    }
+}
+
+/// What a collection has come to.
+#[derive(Serialize)]
+pub(crate) struct Collected {
+    tombstones: u64,
+    chunks: u64,
+    bytes: u64,
+    volumes: u64,
+    volume_bytes: u64,
+}
+
+impl Collected {
+    pub(crate) fn new(summary: &GcSummary) -> Self {
+        let GcSummary { tombstones, collected, compacted } = summary;
+        let (chunks, bytes) = (collected.chunks, collected.bytes);
+        Self { tombstones: *tombstones, chunks, bytes, volumes: compacted.volumes, volume_bytes: compacted.bytes }
+    }
+}
+
+/// Everything was given up.
+#[derive(Serialize)]
+pub(crate) struct Cleaned {
+    pub(crate) deep: bool,
+}
+
+/// How much is stored.
+#[derive(Serialize)]
+pub(crate) struct Space {
+    names: u64,
+    contents: u64,
+    content_bytes: u64,
+    tombstones: u64,
+    tombstone_bytes: u64,
+    chunks: u64,
+    volumes: u64,
+    volume_bytes: u64,
+    live_bytes: u64,
+    dead_bytes: u64,
+    epoch: u64,
+}
+
+impl Space {
+    pub(crate) fn new(usage: &Usage) -> Self {
+        Self {
+            names: usage.names,
+            contents: usage.contents,
+            content_bytes: usage.content_bytes,
+            tombstones: usage.tombstones,
+            tombstone_bytes: usage.tombstone_bytes,
+            chunks: usage.volumes.chunks,
+            volumes: usage.volume_count,
+            volume_bytes: usage.volumes.file_bytes,
+            live_bytes: usage.volumes.live_bytes(),
+            dead_bytes: usage.volumes.dead_bytes(),
+            epoch: usage.epoch,
+        }
+    }
 }
 
 /// How many items there were.

@@ -13,14 +13,18 @@ use crate::store::Store;
 pub(crate) struct Ls {
     prefix: String,
     long: bool,
+    deleted: bool,
 }
 
 impl Ls {
     pub(crate) fn prepare(args: args::Ls) -> Result<Self, Failure> {
-        Ok(Self { prefix: operand::prefix(args.prefix)?, long: args.long })
+        Ok(Self { prefix: operand::prefix(args.prefix)?, long: args.long, deleted: args.deleted })
     }
 
     pub(crate) async fn run(self, store: &Store, renderer: &mut Renderer) -> Result<(), Failure> {
+        if self.deleted {
+            return self.run_deleted(store, renderer).await;
+        }
         let (mut after, mut items) = (None, 0);
         loop {
             let page = store.list(&self.prefix, after).await;
@@ -31,6 +35,22 @@ impl Ls {
             }
             after = page.entries.last().and_then(|stat| stat.name.clone());
             if !page.more || after.is_none() {
+                return renderer.listed_all(items);
+            }
+        }
+    }
+
+    async fn run_deleted(self, store: &Store, renderer: &mut Renderer) -> Result<(), Failure> {
+        let (mut after, mut items) = (None, 0);
+        loop {
+            let page = store.tombstones(&self.prefix, after).await;
+            let (entries, more) = page.map_err(|error| Failure::store("the list of names", error))?;
+            for stat in &entries {
+                renderer.listed_deleted(stat)?;
+                items += 1;
+            }
+            after = entries.last().map(|stat| (stat.name.clone(), stat.version));
+            if !more || after.is_none() {
                 return renderer.listed_all(items);
             }
         }

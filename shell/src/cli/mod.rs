@@ -9,6 +9,7 @@ mod list;
 mod operand;
 mod output;
 mod put;
+mod reclaim;
 mod remove;
 mod render;
 mod verify;
@@ -86,6 +87,10 @@ enum Prepared {
     Ls(list::Ls),
     Stat(list::Stat),
     Rm(remove::Rm),
+    Undelete(reclaim::Undelete),
+    Gc(reclaim::Gc),
+    Clean(reclaim::Clean),
+    Stats(reclaim::Stats),
     Verify(verify::Verify),
 }
 
@@ -97,6 +102,11 @@ impl Prepared {
             Verb::Ls(args) => Self::Ls(list::Ls::prepare(args)?),
             Verb::Stat(args) => Self::Stat(list::Stat::prepare(&args)?),
             Verb::Rm(args) => Self::Rm(remove::Rm::prepare(&args)?),
+            Verb::Undelete(args) => Self::Undelete(reclaim::Undelete::prepare(&args)?),
+            Verb::Gc => Self::Gc(reclaim::Gc),
+            Verb::Clean(_) => Self::Clean(reclaim::Clean { deep: false }),
+            Verb::DeepClean(_) => Self::Clean(reclaim::Clean { deep: true }),
+            Verb::Stats => Self::Stats(reclaim::Stats),
             Verb::Verify(args) => Self::Verify(verify::Verify::prepare(args)?),
         })
     }
@@ -108,6 +118,10 @@ impl Prepared {
             Self::Ls(ls) => ls.run(store, renderer).await,
             Self::Stat(stat) => stat.run(store, renderer).await,
             Self::Rm(rm) => rm.run(store, renderer).await,
+            Self::Undelete(undelete) => undelete.run(store, renderer).await,
+            Self::Gc(gc) => gc.run(store, renderer).await,
+            Self::Clean(clean) => clean.run(store, renderer).await,
+            Self::Stats(stats) => stats.run(store, renderer).await,
             Self::Verify(verify) => verify.run(store, renderer).await,
         }
     }
@@ -119,7 +133,15 @@ async fn run(data: Option<PathBuf>, verb: Verb, renderer: &mut Renderer) -> Resu
     let (path, parents) = data_directory(data)?;
     let create = match &prepared {
         Prepared::Put(_) => parents,
-        Prepared::Get(_) | Prepared::Ls(_) | Prepared::Stat(_) | Prepared::Rm(_) | Prepared::Verify(_) => Create::Never,
+        Prepared::Get(_)
+        | Prepared::Ls(_)
+        | Prepared::Stat(_)
+        | Prepared::Rm(_)
+        | Prepared::Undelete(_)
+        | Prepared::Gc(_)
+        | Prepared::Clean(_)
+        | Prepared::Stats(_)
+        | Prepared::Verify(_) => Create::Never,
     };
     let opening = Store::open(&path, options(create)?);
     let store = interrupts.guard(opening).await?.map_err(|error| Failure::store("the store", error))?;

@@ -22,7 +22,7 @@ pub(crate) fn target(text: &OsStr) -> Result<Target, Failure> {
     let hex = String::from_utf8_lossy(hex).to_ascii_lowercase();
     hex.parse().map(Target::Content).map_err(|error| {
         let what = format!("{:?} is not the hash of a content", text.to_string_lossy());
-        Failure::new("E_CONTENT", Exit::Usage, what).cause(error)
+        Failure::new("E_CONTENT", Exit::Usage, what).cause(error).hint("\"dps stat NAME\" shows the hash of a file")
     })
 }
 
@@ -40,6 +40,7 @@ pub(crate) fn prefix(text: Option<OsString>) -> Result<String, Failure> {
     text.into_string().map_err(|text| {
         Failure::new("E_NAME", Exit::Usage, format!("{:?} can't be the beginning of a name", text.to_string_lossy()))
             .cause("names are UTF-8")
+            .hint("\"dps ls\" without it lists all names")
     })
 }
 

@@ -153,7 +153,9 @@ fn create_failure(target: &Path, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let what = format!("the output {} can't be created", target.display());
-            Failure::new("E_NO_FILE", Exit::NotFound, what).cause("the directory it would be in does not exist")
+            Failure::new("E_NO_FILE", Exit::NotFound, what)
+                .cause("the directory it would be in does not exist")
+                .hint("create that directory first, or write to another place with -o FILE")
         }
         _ => Failure::file("the output", target, error),
     }

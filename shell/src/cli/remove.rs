@@ -13,18 +13,23 @@ use crate::store::Store;
 #[derive(Debug)]
 pub(crate) struct Rm {
     names: Vec<Name>,
+    purge: bool,
 }
 
 impl Rm {
     pub(crate) fn prepare(args: &args::Rm) -> Result<Self, Failure> {
         let names = args.names.iter().map(|name| operand::name(name)).collect::<Result<_, _>>()?;
-        Ok(Self { names })
+        Ok(Self { names, purge: args.purge })
     }
 
     pub(crate) async fn run(self, store: &Store, renderer: &mut Renderer) -> Result<(), Failure> {
         let (all, mut failed) = (self.names.len(), Vec::new());
         for name in self.names {
-            match store.delete(name.clone(), Expect::Any).await {
+            let removed = match self.purge {
+                true => store.purge(name.clone(), Expect::Any).await,
+                false => store.delete(name.clone(), Expect::Any).await,
+            };
+            match removed {
                 Ok(()) => renderer.deleted(&name)?,
                 Err(error) => failed.push(Failure::store(&printable(name.as_str()), error)),
             }

@@ -8,9 +8,9 @@ use dps_core::disk::File;
 use dps_core::disk::damage::{Damage, DamageKind};
 use dps_core::id::ChunkId;
 use dps_core::keystore::{ChunkFault, Place};
-use dps_core::ledger::file::FileStat;
+use dps_core::ledger::file::{FileStat, Reason, TombstoneStat};
 use dps_core::ledger::name::{CONTENT_PREFIX, Name};
-use dps_core::node::{Finding, StoredFile, VerifySummary};
+use dps_core::node::{Finding, GcSummary, StoredFile, Usage, VerifySummary};
 use serde::Serialize;
 
 use super::datetime;
@@ -68,8 +68,38 @@ impl Renderer {
             if !long {
                 return name;
             }
-            format!("{:>14}  {}  {}  {name}", stat.size, datetime::seconds(stat.stored_at), stat.file)
+            let missing = if stat.missing { "  (missing)" } else { "" };
+            format!("{:>14}  {}  {}  {name}{missing}", stat.size, datetime::seconds(stat.stored_at), stat.file)
         })
+    }
+
+    /// One version that can be undeleted.
+    pub(crate) fn listed_deleted(&mut self, stat: &TombstoneStat) -> Result<(), Failure> {
+        self.result("tombstone", json::Tombstone::new(stat), || human_tombstone(stat))
+    }
+
+    /// What a collection has come to.
+    pub(crate) fn collected(&mut self, summary: &GcSummary) -> Result<(), Failure> {
+        self.confirm("collected", json::Collected::new(summary), || human_collected(summary))
+    }
+
+    /// A name that means again what it meant before.
+    pub(crate) fn restored(&mut self, stat: &FileStat) -> Result<(), Failure> {
+        self.confirm("restored", json::Stat::new(stat), || {
+            let name = stat.name.as_ref().map_or_else(String::new, |name| printable(name.as_str()));
+            format!("restored {name}: {} bytes, {CONTENT_PREFIX}{}", stat.size, stat.file)
+        })
+    }
+
+    /// Everything was given up.
+    pub(crate) fn cleaned(&mut self, deep: bool) -> Result<(), Failure> {
+        let human = if deep { "everything is gone" } else { "all contents are given up, names stay" };
+        self.confirm("cleaned", json::Cleaned { deep }, || String::from(human))
+    }
+
+    /// How much is stored.
+    pub(crate) fn stats(&mut self, usage: &Usage) -> Result<(), Failure> {
+        self.result("stats", json::Space::new(usage), || human_usage(usage))
     }
 
     /// The end of a listing.
@@ -245,6 +275,45 @@ fn human_stat(stat: &FileStat) -> String {
         chunks => writeln!(text, "chunks   {chunks} of up to {} bytes", stat.block_bytes),
     };
     let _ = write!(text, "names    {}", stat.names);
+    if stat.missing {
+        let _ = write!(text, "\nmissing  yes: the content was cleaned away; store it again to bring it back");
+    }
+    text
+}
+
+fn human_tombstone(stat: &TombstoneStat) -> String {
+    let TombstoneStat { name, version, went_at, size, reason, missing, .. } = stat;
+    let what = match (missing, reason) {
+        (true, _) => "cleaned away",
+        (false, Reason::Deleted) => "removed",
+        (false, Reason::Overwritten) => "replaced",
+    };
+    format!("{size:>14}  version {version}  {what} {}  {}", datetime::seconds(*went_at), printable(name.as_str()))
+}
+
+fn human_collected(summary: &GcSummary) -> String {
+    let GcSummary { tombstones, collected, compacted } = summary;
+    let mut text = format!("dropped {} chunks of {} bytes", collected.chunks, collected.bytes);
+    if *tombstones > 0 {
+        let _ = write!(text, " after {tombstones} removed or replaced versions were old enough to go");
+    }
+    let _ = write!(text, "; {} volumes of {} bytes are gone", compacted.volumes, compacted.bytes);
+    text
+}
+
+fn human_usage(usage: &Usage) -> String {
+    let volumes = &usage.volumes;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "names       {}, of {} contents with {} bytes",
+        usage.names, usage.contents, usage.content_bytes
+    );
+    let _ =
+        writeln!(text, "undeletable {} versions, which alone keep {} bytes", usage.tombstones, usage.tombstone_bytes);
+    let _ = writeln!(text, "chunks      {}", volumes.chunks);
+    let _ = writeln!(text, "volumes     {} of {} bytes", usage.volume_count, volumes.file_bytes);
+    let _ = write!(text, "needed      {} bytes, {} are not", volumes.live_bytes(), volumes.dead_bytes());
     text
 }
 
@@ -265,6 +334,7 @@ mod tests {
             block_bytes: 65_536,
             chunks: 3,
             names: 2,
+            missing: false,
         }
     }
 

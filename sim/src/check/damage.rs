@@ -21,7 +21,19 @@ const RECORD_OVERHEAD: usize = 256;
 struct Healed {
     /// When the put was acknowledged.
     at: u64,
-    /// The disk's count of injections when the put began.
+    /// The disk's count of injections when the chunk was reported. Later ones may have met the new copy: it may be that
+    /// of a put before the acknowledged one, which was cut short.
+    stamp: u64,
+}
+
+/// A chunk that was reported as bad.
+#[derive(Clone, Copy, Debug)]
+struct Reported {
+    /// A file that it belongs to.
+    file: FileId,
+    /// When.
+    at: u64,
+    /// The disk's count of injections then.
     stamp: u64,
 }
 
@@ -30,8 +42,8 @@ struct Healed {
 pub(crate) struct Damages {
     /// Bytes of the longest chunk.
     chunk_bytes_max: usize,
-    /// Chunks that were reported as bad, with their file and the time.
-    reported: BTreeMap<ChunkId, (FileId, u64)>,
+    /// Chunks that were reported as bad and not stored anew since; each its first report.
+    reported: BTreeMap<ChunkId, Reported>,
     /// Chunks that a put stored anew: only later injections excuse another report.
     healed: BTreeMap<ChunkId, Healed>,
 }
@@ -42,12 +54,14 @@ impl Damages {
         Self { chunk_bytes_max, reported: BTreeMap::new(), healed: BTreeMap::new() }
     }
 
-    /// A put of a file is acknowledged at `now`. It began at `opened`, when the disk's count of injections was `stamp`.
-    pub(crate) fn stored(&mut self, file: FileId, chunks: &[ChunkId], opened: u64, stamp: u64, now: u64) {
-        let healed = |chunk: &ChunkId, of: FileId, at: u64| at < opened && (of == file || chunks.contains(chunk));
-        let found: Vec<ChunkId> =
-            self.reported.iter().filter(|(chunk, (of, at))| healed(chunk, *of, *at)).map(|(chunk, _)| *chunk).collect();
-        for chunk in found {
+    /// A put of a file that began at `opened` is acknowledged at `now`.
+    pub(crate) fn stored(&mut self, file: FileId, chunks: &[ChunkId], opened: u64, now: u64) {
+        let is_healed = |chunk: &ChunkId, reported: &Reported| {
+            reported.at < opened && (reported.file == file || chunks.contains(chunk))
+        };
+        let found = self.reported.iter().filter(|(chunk, reported)| is_healed(chunk, reported));
+        let found: Vec<(ChunkId, u64)> = found.map(|(chunk, reported)| (*chunk, reported.stamp)).collect();
+        for (chunk, stamp) in found {
             self.reported.remove(&chunk);
             self.healed.insert(chunk, Healed { at: now, stamp });
         }
@@ -65,7 +79,19 @@ impl Damages {
     ) {
         let healed = self.healed.get(&chunk).filter(|healed| healed.at < opened);
         let since = healed.map_or(0, |healed| healed.stamp);
-        let excused = match fault {
+        // Where the record of the whole copy is lost later on, a start falls back to the bad one.
+        let fallen_back = since > 0 && disk.is_class_harmed(FileClass::Volume, since);
+        let excused = self.is_caused(fault, disk, since) || (fallen_back && self.is_caused(fault, disk, 0));
+        if !excused {
+            let text = format!("chunk {chunk} of file {file} is reported as bad, but nothing harmed it: {fault:?}");
+            findings.correctness("D1", at, text);
+        }
+        self.reported.entry(chunk).or_insert(Reported { file, at, stamp: disk.stamp() });
+    }
+
+    /// Whether an injection after `since` explains the fault.
+    fn is_caused(&self, fault: &ChunkFault, disk: &Disk, since: u64) -> bool {
+        match fault {
             ChunkFault::Missing { lost_volumes } => {
                 let harmed = |volume: &u64| disk.is_harmed(File::Volume(*volume), &(0..usize::MAX), since);
                 lost_volumes.iter().any(harmed)
@@ -73,12 +99,7 @@ impl Damages {
             ChunkFault::Mismatch(place) => self.is_harmed(place, disk, since),
             ChunkFault::Unreadable(place, error) => *error == READ_ERROR && self.is_harmed(place, disk, since),
             ChunkFault::Malformed => false,
-        };
-        if !excused {
-            let text = format!("chunk {chunk} of file {file} is reported as bad, but nothing harmed it: {fault:?}");
-            findings.correctness("D1", at, text);
         }
-        self.reported.entry(chunk).or_insert((file, at));
     }
 
     fn is_harmed(&self, place: &Place, disk: &Disk, since: u64) -> bool {
@@ -124,9 +145,9 @@ fn is_file_harmed(file: File, disk: &Disk) -> bool {
 pub(crate) fn note(note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
     let excused = match note {
         Note::Damaged(damage) => is_damage_excused(damage.file, disk),
-        Note::BootRecordDamaged(file) => is_file_harmed(*file, disk),
-        Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume),
-        Note::WritesStopped { file, error } => disk.has_refused(*file, *error),
+        Note::BootRecordDamaged(file) | Note::CatalogDamaged(file) => is_file_harmed(*file, disk),
+        Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume, 0),
+        Note::WritesStopped { file, error } | Note::RemovalFailed { file, error } => disk.has_refused(*file, *error),
         _ => true,
     };
     if !excused {
@@ -160,6 +181,10 @@ pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
         RequestError::OutcomeUnknown(error) => Some(*error != DiskError::NotFound && disk.is_refusing(false)),
         RequestError::Misuse(_) => Some(false),
         RequestError::Busy | RequestError::Starting | RequestError::Closing => Some(true),
+        // Nothing is cleaned here, and collections come one after the other.
+        RequestError::Missing | RequestError::GcSuperseded => Some(false),
+        RequestError::SweepStopped { .. } => Some(disk.is_class_harmed(FileClass::Volume, 0)),
+        RequestError::GcRunning | RequestError::Swept => Some(true),
         RequestError::NotFound
         | RequestError::Conflict { .. }
         | RequestError::RangeOutside { .. }
@@ -198,14 +223,46 @@ mod tests {
     fn a_bad_chunk_needs_an_injection_and_after_healing_a_new_one() {
         let mut disk = disk();
         let mut damages = Damages::new(2_000);
-        assert!(reports(&mut damages, &disk, 0), "nothing was injected");
+        assert!(reports(&mut Damages::new(2_000), &disk, 0), "nothing was injected");
         assert!(disk.rot(FileClass::Volume));
         assert!(!reports(&mut damages, &disk, 1));
-        damages.stored(FileId::from_bytes([1; 32]), &[], 3, disk.stamp(), 5);
+        damages.stored(FileId::from_bytes([1; 32]), &[], 3, 5);
         assert!(!reports(&mut damages, &disk, 4), "it may have been read before the put was done");
         assert!(reports(&mut damages, &disk, 6), "the put has healed it");
         assert!(disk.rot(FileClass::Volume));
         assert!(!reports(&mut damages, &disk, 7));
+    }
+
+    #[test]
+    fn what_struck_between_the_report_and_the_put_may_have_met_the_new_copy() {
+        let mut disk = disk();
+        let mut damages = Damages::new(2_000);
+        assert!(disk.rot(FileClass::Volume));
+        assert!(!reports(&mut damages, &disk, 1));
+        // A put is cut short after it has stored the chunk anew; then the next one has nothing to write.
+        assert!(disk.rot(FileClass::Volume));
+        damages.stored(FileId::from_bytes([1; 32]), &[], 3, 5);
+        assert!(!reports(&mut damages, &disk, 6));
+    }
+
+    #[test]
+    fn a_start_may_fall_back_to_the_bad_copy_only_when_another_volume_was_harmed_since() {
+        let mut disk = disk();
+        let mut damages = Damages::new(2_000);
+        assert!(disk.rot(FileClass::Volume));
+        assert!(!reports(&mut damages, &disk, 1));
+        damages.stored(FileId::from_bytes([1; 32]), &[], 3, 5);
+        let file = File::Volume(2);
+        disk.perform_now(&DiskRequest::Append { file, offset: 0, parts: vec![Bytes::from(vec![7; 2_000])] }).unwrap();
+        disk.perform_now(&DiskRequest::Sync { file, directory: true }).unwrap();
+        assert!(reports(&mut damages, &disk, 6));
+        let mut damages = Damages::new(2_000);
+        assert!(!reports(&mut damages, &disk, 7));
+        damages.stored(FileId::from_bytes([1; 32]), &[], 9, 10);
+        while disk.harms(file).is_empty() {
+            disk.rot(FileClass::Volume);
+        }
+        assert!(!reports(&mut damages, &disk, 11), "the whole copy may have been in the other volume");
     }
 
     #[test]

@@ -36,6 +36,9 @@ impl Class {
     }
 }
 
+/// Every checker by name, in the order of the table in ARCHITECTURE.md.
+pub(crate) const CHECKERS: [&str; 10] = ["S1", "S2", "S3", "D1", "L1", "W1", "W2", "W3", "W4", "P0"];
+
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -68,6 +71,7 @@ impl Findings {
     }
 
     pub(crate) fn add(&mut self, violation: Violation) {
+        assert!(CHECKERS.contains(&violation.checker), "{} is not in the list of checkers", violation.checker);
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(violation);
         }

@@ -27,6 +27,9 @@ pub use truth::{Harm, HarmKind};
 
 use crate::draws::index;
 
+/// Bytes that a disk has unless it is told otherwise.
+const CAPACITY_BYTES: u64 = 1 << 40;
+
 /// Error number of an append that is not at the file's end: the node broke the contract (EINVAL).
 pub const NOT_AT_END: i32 = 22;
 
@@ -106,7 +109,7 @@ impl Disk {
     pub fn new(seed: Seed, options: DiskOptions) -> Self {
         Self {
             options,
-            capacity: u64::MAX,
+            capacity: CAPACITY_BYTES,
             latency: seed.split("latency", 0).rng(),
             choice: seed.split("choice", 0).rng(),
             directory: Directory::default(),

@@ -193,7 +193,7 @@ fn damage_is_done_only_within_the_budget_and_on_record() {
     }
     assert!(disk.harms(File::Journal(1)).iter().all(|harm| harm.end <= 600), "the settling record is spared");
     assert!(!disk.rot(FileClass::Slot), "there is no boot record");
-    assert!(!disk.is_class_harmed(FileClass::Volume));
+    assert!(!disk.is_class_harmed(FileClass::Volume, 0));
 }
 
 #[test]

@@ -195,6 +195,7 @@ mod tests {
             checker: "S1".to_owned(),
             seeds_max: 1,
             scenario: "keystore".to_owned(),
+            twin: false,
         }
     }
 

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use dps_core::crypto::hash::sha256;
 
+use crate::check::CHECKERS;
 use sweep::{Budget, Children, Outcome, Status};
 use table::{Row, Table};
 
@@ -58,7 +59,7 @@ pub struct Args {
 /// Runs the mutants that `args` selects. The result goes to `out`, progress to `progress`.
 ///
 /// Succeeds only if every row that counts was killed by the checker it names, and, when all rows ran, at least as many
-/// count as the table requires.
+/// count as the table requires and each checker has one that it alone noticed.
 ///
 /// # Errors
 /// When nothing could be judged: no table, a row that does not fit the sources, a copy that does not build.
@@ -79,14 +80,14 @@ pub fn command(args: &Args, out: &mut dyn Write, progress: &mut dyn Write) -> Re
     let until = args.minutes.map(|minutes| started + Duration::from_secs(60 * minutes));
     let mut report = |row: &Row, outcome: &Outcome| {
         // Progress that nobody reads any more is no reason to stop.
-        let _ = writeln!(progress, "{}: {}", row.id, describe(&outcome.status));
+        let _ = writeln!(progress, "{}: {}", row.id, describe(outcome));
     };
     let outcomes = sweep::sweep(&Children::new(&binary)?, &rows, &Budget { jobs, until }, &mut report)?;
     if args.record {
         record(&path, text, &rows, &outcomes)?;
     }
     let whole = rows.len() == table.rows.len();
-    let summary = Summary::of(&outcomes, if whole { table.required } else { 0 });
+    let summary = Summary::of(&rows, &outcomes, whole.then_some(table.required));
     print(out, &rows, &outcomes, &summary)?;
     if args.json {
         writeln!(out, "{}", json(&rows, &outcomes, &summary, started.elapsed()))?;
@@ -126,7 +127,7 @@ fn record(path: &Path, mut text: String, rows: &[(usize, &Row)], outcomes: &[Out
             Status::Killed { seed } if row.seed != Some(seed) => text = table::record(&text, &row.id, seed)?,
             Status::Killed { .. }
             | Status::Trivial { .. }
-            | Status::Survived(_)
+            | Status::Survived
             | Status::Unfinished
             | Status::FailsUnchanged { .. } => {}
         }
@@ -141,33 +142,43 @@ struct Summary {
     trivial: usize,
     alive: usize,
     required: usize,
+    /// Checkers without a row that counts and that no other checker noticed. Empty unless all rows were judged.
+    unproven: Vec<&'static str>,
 }
 
 impl Summary {
-    fn of(outcomes: &[Outcome], required: usize) -> Self {
+    /// `required` is `None` when not all rows were judged.
+    fn of(rows: &[(usize, &Row)], outcomes: &[Outcome], required: Option<usize>) -> Self {
         let count = |wanted: fn(&Status) -> bool| outcomes.iter().filter(|outcome| wanted(&outcome.status)).count();
         let killed = count(|status| matches!(status, Status::Killed { .. }));
         let trivial = count(|status| matches!(status, Status::Trivial { .. }));
-        Self { killed, trivial, alive: outcomes.len() - killed - trivial, required }
+        let alone = |outcome: &Outcome| matches!(outcome.status, Status::Killed { .. }) && outcome.others.is_empty();
+        let proven: Vec<&str> = rows
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| alone(outcome))
+            .map(|((_, row), _)| &*row.checker)
+            .collect();
+        let unproven = CHECKERS.into_iter().filter(|checker| required.is_some() && !proven.contains(checker)).collect();
+        let alive = outcomes.len() - killed - trivial;
+        Self { killed, trivial, alive, required: required.unwrap_or(0), unproven }
     }
 
     fn passed(&self) -> bool {
-        self.alive == 0 && self.killed >= self.required
+        self.alive == 0 && self.killed >= self.required && self.unproven.is_empty()
     }
 }
 
-fn describe(status: &Status) -> String {
-    match status {
+fn describe(outcome: &Outcome) -> String {
+    let text = match &outcome.status {
         Status::Killed { seed } => format!("killed by seed {seed}"),
         Status::Trivial { seed } => format!("trivial: dies on every seed, first {seed}"),
-        Status::Survived(others) if others.is_empty() => "SURVIVED".to_owned(),
-        Status::Survived(others) => {
-            let names: Vec<&str> = others.iter().map(String::as_str).collect();
-            format!("SURVIVED its checker; others complained: {}", names.join(", "))
-        }
+        Status::Survived => "SURVIVED its checker".to_owned(),
         Status::Unfinished => "UNFINISHED: time is up".to_owned(),
         Status::FailsUnchanged { seed } => format!("NOT JUDGED: the unchanged sources fail seed {seed}"),
-    }
+    };
+    let others: Vec<&str> = outcome.others.iter().map(String::as_str).collect();
+    if others.is_empty() { text } else { format!("{text}; noticed by {} too", others.join(", ")) }
 }
 
 fn print(out: &mut dyn Write, rows: &[(usize, &Row)], outcomes: &[Outcome], summary: &Summary) -> io::Result<()> {
@@ -175,10 +186,13 @@ fn print(out: &mut dyn Write, rows: &[(usize, &Row)], outcomes: &[Outcome], summ
     writeln!(out, "{:width$}  checker  seeds  result", "mutant")?;
     for ((_, row), outcome) in rows.iter().zip(outcomes) {
         let (id, checker, seeds) = (&row.id, &row.checker, outcome.seeds);
-        writeln!(out, "{id:width$}  {checker:7}  {seeds:5}  {}", describe(&outcome.status))?;
+        writeln!(out, "{id:width$}  {checker:7}  {seeds:5}  {}", describe(outcome))?;
         writeln!(out, "{:width$}                  {}", "", row.title)?;
     }
-    let Summary { killed, trivial, alive, required } = summary;
+    let Summary { killed, trivial, alive, required, unproven } = summary;
+    if !unproven.is_empty() {
+        writeln!(out, "no mutant is noticed by this checker alone: {}", unproven.join(", "))?;
+    }
     writeln!(out, "{killed} killed, {trivial} trivial (not counted), {alive} alive; required: {required}")
 }
 
@@ -190,19 +204,19 @@ fn json(rows: &[(usize, &Row)], outcomes: &[Outcome], summary: &Summary, wall: D
             let (name, seed) = match outcome.status {
                 Status::Killed { seed } => ("killed", Some(seed)),
                 Status::Trivial { seed } => ("trivial", Some(seed)),
-                Status::Survived(_) => ("survived", None),
+                Status::Survived => ("survived", None),
                 Status::Unfinished => ("unfinished", None),
                 Status::FailsUnchanged { seed } => ("not_judged", Some(seed)),
             };
             serde_json::json!({
                 "id": row.id, "title": row.title, "checker": row.checker, "scenario": row.scenario,
-                "status": name, "seed": seed, "seeds_to_kill": outcome.seeds,
+                "status": name, "seed": seed, "seeds_to_kill": outcome.seeds, "others": outcome.others,
             })
         })
         .collect();
     serde_json::json!({
         "mutants": rows, "killed": summary.killed, "trivial": summary.trivial, "alive": summary.alive,
-        "required": summary.required, "passed": summary.passed(), "wall_seconds": wall.as_secs(),
+        "required": summary.required, "unproven": summary.unproven, "passed": summary.passed(), "wall_seconds": wall.as_secs(),
     })
 }
 
@@ -246,15 +260,42 @@ mod tests {
         assert_eq!(drawn.len(), 20, "every row has its turn");
     }
 
+    /// One killed row for each checker, and then `more` rows that end so.
+    fn summary(more: &[Outcome], required: usize) -> Summary {
+        let mut rows = rows(CHECKERS.len() + more.len());
+        let mut outcomes = Vec::new();
+        for (row, checker) in rows.iter_mut().zip(CHECKERS) {
+            checker.clone_into(&mut row.checker);
+            outcomes.push(outcome(Status::Killed { seed: 1 }, &[]));
+        }
+        outcomes.extend(more.iter().cloned());
+        let rows: Vec<_> = rows.iter().enumerate().map(|(index, row)| (index + 1, row)).collect();
+        Summary::of(&rows, &outcomes, Some(required))
+    }
+
+    fn outcome(status: Status, others: &[&str]) -> Outcome {
+        Outcome { status, seeds: 1, others: others.iter().map(|checker| (*checker).to_owned()).collect() }
+    }
+
     #[test]
     fn trivial_rows_do_not_count_and_living_ones_fail() {
-        let outcome = |status| Outcome { status, seeds: 1 };
-        let killed = || outcome(Status::Killed { seed: 1 });
-        let trivial = || outcome(Status::Trivial { seed: 1 });
-        assert!(Summary::of(&[killed(), trivial()], 1).passed());
-        assert!(!Summary::of(&[killed(), trivial()], 2).passed());
-        for alive in [Status::Survived(BTreeSet::new()), Status::Unfinished, Status::FailsUnchanged { seed: 1 }] {
-            assert!(!Summary::of(&[killed(), outcome(alive)], 1).passed());
+        let trivial = || outcome(Status::Trivial { seed: 1 }, &[]);
+        assert!(summary(&[trivial()], CHECKERS.len()).passed());
+        assert!(!summary(&[trivial()], CHECKERS.len() + 1).passed());
+        for alive in [Status::Survived, Status::Unfinished, Status::FailsUnchanged { seed: 1 }] {
+            assert!(!summary(&[outcome(alive, &[])], 1).passed());
         }
+    }
+
+    #[test]
+    fn each_checker_needs_a_row_that_it_alone_notices() {
+        let row = rows(1).remove(0);
+        let judged = |outcome, required| Summary::of(&[(1, &row)], &[outcome], required).unproven;
+        let killed = |others: &[&str]| outcome(Status::Killed { seed: 1 }, others);
+        let without_first: Vec<&str> = CHECKERS[1..].to_vec();
+        assert_eq!(judged(killed(&[]), Some(1)), without_first);
+        assert_eq!(judged(killed(&["P0"]), Some(1)), CHECKERS);
+        assert_eq!(judged(outcome(Status::Trivial { seed: 1 }, &[]), Some(1)), CHECKERS);
+        assert!(judged(killed(&["P0"]), None).is_empty(), "a part of the table says nothing of the whole");
     }
 }

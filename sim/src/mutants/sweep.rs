@@ -48,8 +48,8 @@ pub(crate) enum Status {
         /// The seed of the first such run.
         seed: u64,
     },
-    /// No seed was enough. What other checkers noticed is named.
-    Survived(BTreeSet<String>),
+    /// No seed was enough.
+    Survived,
     /// Time was up before a seed was enough.
     Unfinished,
     /// The unchanged sources fail on this seed, so the run says nothing about the mutant.
@@ -66,15 +66,18 @@ pub(crate) struct Outcome {
     pub(crate) status: Status,
     /// Seeds that were run until then.
     pub(crate) seeds: u64,
+    /// Checkers that the row does not name and that noticed it too.
+    pub(crate) others: BTreeSet<String>,
 }
 
 /// Runs one simulation.
 pub(crate) trait Run: Sync {
-    /// The checkers that complained when mutant `number` (0 for none) ran `seed`; none for a run that passed.
+    /// The checkers that complained when mutant `number` (0 for none) ran `seed` as `row` wants it run; none for a run
+    /// that passed.
     ///
     /// # Errors
     /// When the run can't be made at all.
-    fn run(&self, number: usize, scenario: &str, seed: u64) -> Result<BTreeSet<String>>;
+    fn run(&self, number: usize, row: &Row, seed: u64) -> Result<BTreeSet<String>>;
 }
 
 /// What a sweep is allowed.
@@ -130,52 +133,61 @@ fn work(rows: &[(usize, &Row)], next: &AtomicUsize, judge: &Judge<'_>, sender: &
 
 struct Judge<'a> {
     runner: &'a dyn Run,
-    /// Whether the unchanged sources pass, by scenario and seed.
-    unchanged: &'a Mutex<BTreeMap<(String, u64), bool>>,
+    /// Whether the unchanged sources pass, by scenario, with or without a twin, and seed.
+    unchanged: &'a Mutex<BTreeMap<(String, bool, u64), bool>>,
     until: Option<Instant>,
 }
 
 impl Judge<'_> {
     fn judge(&self, number: usize, row: &Row) -> Result<Outcome> {
         let (mut others, mut seeds) = (BTreeSet::new(), 0);
+        let status = self.search(number, row, &mut others, &mut seeds)?;
+        others.remove(&row.checker);
+        Ok(Outcome { status, seeds, others })
+    }
+
+    fn search(&self, number: usize, row: &Row, others: &mut BTreeSet<String>, seeds: &mut u64) -> Result<Status> {
         let search = (1..=row.seeds_max).filter(|seed| Some(*seed) != row.seed);
         for seed in row.seed.into_iter().chain(search) {
             if self.until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(Outcome { status: Status::Unfinished, seeds });
+                return Ok(Status::Unfinished);
             }
-            if Some(seed) == row.seed && !self.passes_unchanged(&row.scenario, seed)? {
-                return Ok(Outcome { status: Status::FailsUnchanged { seed }, seeds });
+            if Some(seed) == row.seed && !self.passes_unchanged(row, seed)? {
+                return Ok(Status::FailsUnchanged { seed });
             }
-            seeds += 1;
-            let checkers = self.runner.run(number, &row.scenario, seed)?;
-            if checkers.contains(&row.checker) {
-                return Ok(Outcome { status: self.confirm(number, row, seed)?, seeds });
-            }
+            *seeds += 1;
+            let checkers = self.runner.run(number, row, seed)?;
+            let killed = checkers.contains(&row.checker);
             others.extend(checkers);
+            if killed {
+                return self.confirm(number, row, seed, others);
+            }
         }
-        Ok(Outcome { status: Status::Survived(others), seeds })
+        Ok(Status::Survived)
     }
 
     /// Whether a run that killed a mutant says anything.
-    fn confirm(&self, number: usize, row: &Row, seed: u64) -> Result<Status> {
-        if !self.passes_unchanged(&row.scenario, seed)? {
+    fn confirm(&self, number: usize, row: &Row, seed: u64, others: &mut BTreeSet<String>) -> Result<Status> {
+        if !self.passes_unchanged(row, seed)? {
             return Ok(Status::FailsUnchanged { seed });
         }
         for probe in PROBES {
-            if self.runner.run(number, &row.scenario, probe)?.is_empty() {
+            let checkers = self.runner.run(number, row, probe)?;
+            if checkers.is_empty() {
                 return Ok(Status::Killed { seed });
             }
+            others.extend(checkers);
         }
         Ok(Status::Trivial { seed })
     }
 
-    fn passes_unchanged(&self, scenario: &str, seed: u64) -> Result<bool> {
-        let key = (scenario.to_owned(), seed);
+    fn passes_unchanged(&self, row: &Row, seed: u64) -> Result<bool> {
+        let key = (row.scenario.clone(), row.twin, seed);
         let known = self.unchanged.lock().expect("no thread panics while it holds the lock").get(&key).copied();
         if let Some(passes) = known {
             return Ok(passes);
         }
-        let passes = self.runner.run(0, scenario, seed)?.is_empty();
+        let passes = self.runner.run(0, row, seed)?.is_empty();
         self.unchanged.lock().expect("no thread panics while it holds the lock").insert(key, passes);
         Ok(passes)
     }
@@ -200,12 +212,13 @@ impl Children {
 }
 
 impl Run for Children {
-    fn run(&self, number: usize, scenario: &str, seed: u64) -> Result<BTreeSet<String>> {
+    fn run(&self, number: usize, row: &Row, seed: u64) -> Result<BTreeSet<String>> {
         // A file, not a pipe: a child that writes much must not wait for us.
         let path = self.folder.path().join(self.runs.fetch_add(1, Ordering::Relaxed).to_string());
         let output = File::create(&path).context("a run's output can't be written")?;
         let mut child = Command::new(&self.binary)
-            .args(["--scenario", scenario, "--json", "--seed", &seed.to_string()])
+            .args(["--scenario", &row.scenario, "--json", "--seed", &seed.to_string()])
+            .args(row.twin.then_some("--twin"))
             .env(SWITCH, number.to_string())
             .stdin(Stdio::null())
             .stdout(output)
@@ -261,6 +274,7 @@ mod tests {
             checker: "S1".to_owned(),
             seeds_max,
             scenario: "keystore".to_owned(),
+            twin: false,
         }
     }
 
@@ -268,9 +282,13 @@ mod tests {
     struct Scripted(fn(usize, u64) -> &'static [&'static str]);
 
     impl Run for Scripted {
-        fn run(&self, number: usize, _scenario: &str, seed: u64) -> Result<BTreeSet<String>> {
+        fn run(&self, number: usize, _row: &Row, seed: u64) -> Result<BTreeSet<String>> {
             Ok((self.0)(number, seed).iter().map(|checker| (*checker).to_owned()).collect())
         }
+    }
+
+    fn outcome(status: Status, seeds: u64, others: &[&str]) -> Outcome {
+        Outcome { status, seeds, others: others.iter().map(|checker| (*checker).to_owned()).collect() }
     }
 
     fn judged(row: &Row, script: fn(usize, u64) -> &'static [&'static str]) -> Outcome {
@@ -284,19 +302,18 @@ mod tests {
     fn only_the_checker_that_a_row_names_kills_it() {
         let script = |number, seed| match (number, seed) {
             (1, 2) => &["S3"][..],
-            (1, 4) => &["S1", "S3"][..],
+            (1, 4) => &["S1", "L1"][..],
             _ => &[],
         };
-        assert_eq!(judged(&row("a", None, 9), script), Outcome { status: Status::Killed { seed: 4 }, seeds: 4 });
-        let other = BTreeSet::from(["S3".to_owned()]);
-        assert_eq!(judged(&row("a", None, 3), script), Outcome { status: Status::Survived(other), seeds: 3 });
+        assert_eq!(judged(&row("a", None, 9), script), outcome(Status::Killed { seed: 4 }, 4, &["L1", "S3"]));
+        assert_eq!(judged(&row("a", None, 3), script), outcome(Status::Survived, 3, &["S3"]));
     }
 
     #[test]
     fn a_recorded_seed_comes_first_and_is_not_all() {
         let script = |number, seed| if number == 1 && seed == 6 { &["S1"][..] } else { &[] };
-        assert_eq!(judged(&row("a", Some(6), 9), script), Outcome { status: Status::Killed { seed: 6 }, seeds: 1 });
-        assert_eq!(judged(&row("a", Some(8), 9), script), Outcome { status: Status::Killed { seed: 6 }, seeds: 7 });
+        assert_eq!(judged(&row("a", Some(6), 9), script), outcome(Status::Killed { seed: 6 }, 1, &[]));
+        assert_eq!(judged(&row("a", Some(8), 9), script), outcome(Status::Killed { seed: 6 }, 7, &[]));
     }
 
     #[test]
@@ -312,7 +329,7 @@ mod tests {
         let script = |_, seed| if seed == 3 { &["S1"][..] } else { &[] };
         assert_eq!(judged(&row("a", None, 9), script).status, Status::FailsUnchanged { seed: 3 });
         let recorded = judged(&row("a", Some(3), 9), script);
-        assert_eq!(recorded, Outcome { status: Status::FailsUnchanged { seed: 3 }, seeds: 0 });
+        assert_eq!(recorded, outcome(Status::FailsUnchanged { seed: 3 }, 0, &[]));
     }
 
     #[test]
@@ -320,7 +337,7 @@ mod tests {
         let budget = Budget { jobs: 1, until: Some(Instant::now()) };
         let row = row("a", None, 9);
         let outcomes = sweep(&Scripted(|_, _| panic!("started")), &[(1, &row)], &budget, &mut |_, _| {}).unwrap();
-        assert_eq!(outcomes, [Outcome { status: Status::Unfinished, seeds: 0 }]);
+        assert_eq!(outcomes, [outcome(Status::Unfinished, 0, &[])]);
     }
 
     #[test]

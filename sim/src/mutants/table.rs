@@ -14,11 +14,14 @@
 //! ```
 //!
 //! Optional keys: `seed` (one that kills the row; kept on the line after `id`, where recording rewrites it), `seeds_max`
-//! (how far to search without one, else [`SEEDS_MAX`]), `scenario` (else [`SCENARIO`]).
+//! (how far to search without one, else [`SEEDS_MAX`]), `scenario` (else [`SCENARIO`]), `twin` (whether each run is repeated
+//! with the other event queue, which alone checker W4 looks at).
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+use crate::check::CHECKERS;
 
 /// Seeds that are tried for a row that does not say how many.
 pub(crate) const SEEDS_MAX: u64 = 200;
@@ -65,6 +68,9 @@ pub(crate) struct Row {
     /// The scenario to run.
     #[serde(default = "scenario")]
     pub(crate) scenario: String,
+    /// Whether runs are repeated with the other event queue and compared.
+    #[serde(default)]
+    pub(crate) twin: bool,
 }
 
 /// What kind of text a row replaces.
@@ -139,8 +145,8 @@ impl Row {
             Some("`replace` changes nothing")
         } else if self.kind == Kind::Expr && self.replace.is_empty() {
             Some("an expression can't be replaced by nothing")
-        } else if self.checker.is_empty() {
-            Some("`checker` is empty")
+        } else if !CHECKERS.contains(&&*self.checker) {
+            Some("`checker` is none of the simulator's")
         } else if self.seeds_max == 0 {
             Some("`seeds_max` is 0")
         } else {
@@ -220,7 +226,7 @@ seeds_max = 9
             ("\"n < max\"", "\" \"", "mutant greedy: `find` is empty"),
             ("\"n <= max\"", "\"n < max \"", "mutant greedy: `replace` changes nothing"),
             ("\"n <= max\"", "\"\"", "mutant greedy: an expression can't be replaced by nothing"),
-            ("\"S3\"", "\"\"", "mutant forgetful: `checker` is empty"),
+            ("\"S3\"", "\"S9\"", "mutant forgetful: `checker` is none of the simulator's"),
             ("seeds_max = 9", "seeds_max = 0", "mutant forgetful: `seeds_max` is 0"),
         ] {
             assert!(TEXT.contains(from), "{from}");
@@ -230,6 +236,17 @@ seeds_max = 9
         {
             assert!(matches!(Table::parse(&broken), Err(TableError::Syntax(_))));
         }
+    }
+
+    #[test]
+    fn the_real_table_names_every_checker() {
+        let table = Table::parse(include_str!("../../mutants.toml")).unwrap();
+        for checker in CHECKERS {
+            assert!(table.rows.iter().any(|row| row.checker == checker), "no mutant is for {checker}");
+        }
+        assert!(table.required <= table.rows.len());
+        assert!(table.rows.iter().all(|row| row.seed.is_some()), "a row is recorded with a seed that kills it");
+        assert!(table.rows.iter().all(|row| (row.checker == "W4") == row.twin), "W4 alone needs twins");
     }
 
     #[test]

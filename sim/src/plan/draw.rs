@@ -22,6 +22,9 @@ const MILLISECOND: u64 = 1_000_000;
 /// Kinds that only the class `Damage` may draw.
 const DAMAGING: [FaultKind; 1] = [FaultKind::JournalRot];
 
+/// Kinds that a node meets as soon as it reads: triggers strike them there more often.
+const BESIDE_READS: [FaultKind; 3] = [FaultKind::JournalRot, FaultKind::VolumeRot, FaultKind::LatentError];
+
 /// Draws a plan for one host that runs for about `horizon_ns`.
 pub(crate) fn draw(rng: &mut Rng, class: PlanClass, horizon_ns: u64) -> Plan {
     let dice = rng.below(10);
@@ -39,18 +42,49 @@ pub(crate) fn draw(rng: &mut Rng, class: PlanClass, horizon_ns: u64) -> Plan {
         let kind = pick_weighted(rng, &weights);
         let (action, duration_ns) = draw_action(rng, kind, class);
         if rng.chance(2, 5) {
-            let nth = u32::try_from(1 + below_power(rng, 1, 7)).expect("a small number");
+            let beside = BESIDE_READS.contains(&kind) && rng.chance(2, 3);
+            let point = if beside { *pick(rng, &[Point::BootRead, Point::Reading]) } else { draw_point(rng) };
+            let nth = u32::try_from(1 + below_power(rng, 1, rarity(point))).expect("a small number");
             let delay_ns = if rng.chance(1, 2) { 0 } else { rng.below(MILLISECOND) };
-            let booting = DAMAGING.contains(&kind) && rng.chance(1, 2);
-            let point = if booting { Point::BootRead } else { draw_point(rng) };
             plan.triggers.push(Trigger { point, nth, host: 0, delay_ns, duration_ns, action });
         } else {
             let at_ns = draw_time(rng, kind, horizon_ns);
+            // Damage shows at a start, and what it means depends on how much was written since.
+            if DAMAGING.contains(&kind) && rng.chance(1, 2) {
+                let crash = draw_action(rng, FaultKind::Crash, class).0;
+                let at_ns = at_ns + below_power(rng, 12, 23);
+                plan.faults.push(Fault { at_ns, duration_ns: 0, host: 0, action: crash });
+            }
             plan.faults.push(Fault { at_ns, duration_ns, host: 0, action });
         }
     }
+    if weights.iter().any(|(kind, _)| *kind == FaultKind::Crash) && rng.chance(2, 3) {
+        draw_storm(rng, horizon_ns, &mut plan);
+    }
     plan.faults.sort_by_key(|fault| fault.at_ns);
     plan
+}
+
+/// The power goes again and again, mostly before the store has come to rest: each start finds what the one before it left
+/// half done.
+fn draw_storm(rng: &mut Rng, horizon_ns: u64, plan: &mut Plan) {
+    let mut at_ns = rng.between(0, horizon_ns);
+    for _ in 0..rng.between(3, 8) {
+        // Mostly with torn writes: their remains are what later starts must not be taken in by.
+        let survive = if rng.chance(2, 3) { Survive::Random } else { draw_survive(rng) };
+        let action = Action::Crash { survive, down_ns: rng.between(1_000, 50_000), pending: true };
+        plan.faults.push(Fault { at_ns, duration_ns: 0, host: 0, action });
+        at_ns += below_power(rng, 16, 24);
+    }
+}
+
+/// How often a point is reached in a run, as a power of two.
+const fn rarity(point: Point) -> u64 {
+    match point {
+        Point::Serving | Point::Publishing | Point::Removing => 3,
+        Point::Settled | Point::Created { .. } | Point::Sealed { .. } => 5,
+        Point::Appending { .. } | Point::Syncing { .. } | Point::Synced { .. } | Point::BootRead | Point::Reading => 7,
+    }
 }
 
 /// Damage of the journal ends most of what a run can show, so it comes late.
@@ -60,8 +94,7 @@ fn draw_time(rng: &mut Rng, kind: FaultKind, horizon_ns: u64) -> u64 {
 }
 
 fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind, u64)> {
-    let allowed: Vec<FaultKind> =
-        FaultKind::ALL.into_iter().filter(|kind| class == PlanClass::Damage || !DAMAGING.contains(kind)).collect();
+    let allowed: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|kind| !DAMAGING.contains(kind)).collect();
     if single {
         let drawn = *pick(rng, &allowed);
         return vec![(if class == PlanClass::Damage { FaultKind::JournalRot } else { drawn }, 1)];
@@ -77,8 +110,8 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
     if weights.is_empty() || rng.chance(2, 3) {
         weights.push((FaultKind::Crash, rng.between(20, 100)));
     }
-    if class == PlanClass::Damage && !weights.iter().any(|(kind, _)| DAMAGING.contains(kind)) {
-        weights.push((FaultKind::JournalRot, rng.between(50, 100)));
+    if class == PlanClass::Damage {
+        weights.push((FaultKind::JournalRot, rng.between(50, 200)));
     }
     weights
 }
@@ -150,7 +183,7 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
 
 fn draw_point(rng: &mut Rng) -> Point {
     let file = draw_written_class(rng);
-    match rng.below(12) {
+    match rng.below(15) {
         0 => Point::Serving,
         1 => Point::Settled,
         2 => Point::Created { file },
@@ -159,7 +192,8 @@ fn draw_point(rng: &mut Rng) -> Point {
         6 | 7 => Point::Syncing { file },
         8 | 9 => Point::Synced { file },
         10 => Point::Publishing,
-        _ => Point::BootRead,
+        11 | 12 => Point::BootRead,
+        _ => Point::Reading,
     }
 }
 

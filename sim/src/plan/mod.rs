@@ -266,6 +266,8 @@ pub enum Point {
     Removing,
     /// The node asked for a read while it starts, which is not done.
     BootRead,
+    /// The node asked for a read while it serves, which is not done.
+    Reading,
 }
 
 /// A plan that can't be used.

@@ -13,7 +13,7 @@ use crate::check::damage::Damages;
 use crate::check::{Findings, conservation, crash, damage, durable};
 use crate::content::Library;
 use crate::disk::FileClass;
-use crate::model::{Mark, Model, WriteId};
+use crate::model::{Mark, Model, Reader, WriteId};
 use crate::world::View;
 
 /// How a conversation ended.
@@ -110,8 +110,11 @@ impl Desk<'_> {
 
     /// Somebody saw what a name means.
     pub(crate) fn observe(&mut self, name: &Name, file: Option<FileId>, version: Option<u64>, since: Mark) {
-        let incarnation = self.view.incarnation;
-        if let Err(why) = self.oracle.model.observe(name, file, version, since, incarnation) {
+        // A start that can't write shows the tail that it found without making it durable, so that a loss of power may
+        // still take what was never acknowledged: such a reading decides nothing.
+        let decides = !self.view.disk.is_refusing(false);
+        let reader = Reader { incarnation: self.view.incarnation, decides };
+        if let Err(why) = self.oracle.model.observe(name, file, version, since, reader) {
             durable::refuted(name, file, why, self.view.at, &mut self.oracle.findings);
         }
     }
@@ -176,7 +179,7 @@ impl Desk<'_> {
 
     /// Whether entries of the ledger may be lost, so that names can't be trusted.
     pub(crate) fn is_ledger_harmed(&self) -> bool {
-        self.view.disk.is_class_harmed(FileClass::Journal)
+        self.view.disk.is_class_harmed(FileClass::Journal, 0)
     }
 
     /// Whether some name certainly means this content since `since`.
@@ -197,11 +200,6 @@ impl Desk<'_> {
     /// Whether a manifest can list so many chunks.
     pub(crate) fn fits_manifest(&self, chunks: usize) -> bool {
         chunks as u64 <= chunks_max(&self.oracle.geometry)
-    }
-
-    /// Injections so far.
-    pub(crate) const fn stamp(&self) -> u64 {
-        self.view.disk.stamp()
     }
 }
 

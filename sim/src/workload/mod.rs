@@ -1,6 +1,7 @@
 //! Several clients at once, each in one conversation at a time, and the record of what the node said meanwhile.
 
 pub(crate) mod desk;
+mod gc;
 mod get;
 pub(crate) mod operation;
 mod put;
@@ -15,6 +16,7 @@ use dps_core::node::{HaltReason, Reply, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::{Rng, Seed};
 
+use crate::Scenario;
 use crate::check::damage::Damages;
 use crate::check::{Findings, conservation, damage};
 use crate::content::{Content, Library};
@@ -23,6 +25,9 @@ use crate::setup::Setup;
 use crate::world::{Act, Observer, View};
 use desk::{Conversation, Desk, Oracle, Outcome, is_journal};
 use operation::Operation;
+
+/// Puts that are tried again at the end of a run.
+const CUT_SHORT_MAX: usize = 100;
 
 /// What clients do when they are free.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,12 +40,16 @@ pub(crate) enum Mode {
 
 struct Client {
     rng: Rng,
+    /// When this one wants space back, if the scenario has that.
+    reclaim: Option<Rng>,
     current: Option<Open>,
     /// Where the last request that was sent arrives: those of one client arrive in order.
     arrives_at: u64,
     /// The wake-up that counts.
     wake: u64,
     names: Vec<Name>,
+    /// A put that was cut short or refused, to be tried again at some time.
+    unfinished: Option<Operation>,
 }
 
 struct Open {
@@ -77,6 +86,8 @@ pub(crate) struct Workload {
     pub(crate) up: bool,
     pub(crate) serving: bool,
     pub(crate) halted: bool,
+    /// The first [`CUT_SHORT_MAX`] puts that a stop has cut short, to be tried again at the end.
+    pub(crate) cut_short: Vec<Operation>,
     /// The node refuses writes until its next start.
     pub(crate) writes_stopped: bool,
     /// The node found damage in its journal in this start.
@@ -98,14 +109,17 @@ impl Workload {
     pub(crate) fn new(setup: &Setup, seed: Seed) -> Self {
         let geometry = *setup.config().geometry();
         let (large, min) = (setup.raw.large_file_blocks, setup.raw.block_bytes_min);
+        let reclaims = setup.scenario == Scenario::Reclaim;
         let names = draw_names(setup.names);
         let own = |client: u32| names.iter().skip(client as usize).step_by(setup.clients as usize).cloned().collect();
         let clients = (0..setup.clients).map(|number| Client {
             rng: seed.split("client", u64::from(number)).rng(),
+            reclaim: reclaims.then(|| seed.split("reclaim", u64::from(number)).rng()),
             current: None,
             arrives_at: 0,
             wake: 0,
             names: own(number),
+            unfinished: None,
         });
         Self {
             clients: clients.collect(),
@@ -133,6 +147,7 @@ impl Workload {
             up: false,
             serving: false,
             halted: false,
+            cut_short: Vec::new(),
             writes_stopped: false,
             journal_damaged: false,
             acknowledged: 0,
@@ -181,6 +196,13 @@ impl Workload {
         match self.mode {
             Mode::Drawing => {
                 let there = &mut self.clients[client];
+                let reclaim = there.reclaim.as_mut().and_then(|rng| operation::draw_reclaim(rng, &there.names));
+                if reclaim.is_some() {
+                    return reclaim;
+                }
+                if there.unfinished.is_some() && there.rng.chance(1, 4) {
+                    return there.unfinished.take();
+                }
                 Some(operation::draw(&mut there.rng, &mut self.oracle, &there.names, &self.names, self.stall_ns))
             }
             Mode::Script if client == 0 => self.script.pop_front(),
@@ -229,6 +251,9 @@ impl Workload {
             self.acknowledged += 1;
             self.acknowledged_writes += u64::from(open.operation.is_write());
         }
+        if matches!(outcome, Outcome::Refused(_)) && self.mode == Mode::Drawing {
+            self.clients[client].unfinished = open.operation.again();
+        }
         let think = if outcome == Outcome::Again { 4_000_000 } else { self.think_ns_max };
         if self.mode == Mode::Script && client == 0 {
             if outcome == Outcome::Again {
@@ -256,10 +281,16 @@ impl Observer for Workload {
         self.over.clear();
         for client in &mut self.clients {
             client.arrives_at = 0;
-            if let Some(open) = client.current.take()
-                && self.mode == Mode::Script
-            {
-                self.script.push_front(open.operation);
+            if let Some(open) = client.current.take() {
+                match self.mode {
+                    Mode::Drawing => {
+                        client.unfinished = open.operation.again();
+                        if self.cut_short.len() < CUT_SHORT_MAX {
+                            self.cut_short.extend(open.operation.again());
+                        }
+                    }
+                    Mode::Script => self.script.push_front(open.operation),
+                }
             }
         }
         self.wake_all(acts);

@@ -8,6 +8,7 @@ use dps_core::node::{ByteRange, VerifyScope};
 use dps_core::rng::Rng;
 
 use super::desk::{Conversation, Oracle};
+use super::gc::Gc;
 use super::get::{Get, GetPlan};
 use super::put::{Put, PutPlan};
 use super::query::{Delete, List, Stat, Verify};
@@ -23,6 +24,8 @@ pub(crate) enum Operation {
     List { prefix: String, after: Option<Name>, limit: u32 },
     Stat(Target),
     Verify { scope: VerifyScope, grant: u32, cancel: bool },
+    Purge(Name),
+    Gc { cancel: bool },
 }
 
 impl Operation {
@@ -45,12 +48,20 @@ impl Operation {
             Self::List { prefix, after, limit } => Box::new(List::new(prefix, after, limit)),
             Self::Stat(target) => Box::new(Stat::new(target)),
             Self::Verify { scope, grant, cancel } => Box::new(Verify::new(scope, grant, cancel)),
+            Self::Purge(name) => Box::new(Delete::for_good(name)),
+            Self::Gc { cancel } => Box::new(Gc::new(cancel)),
         }
+    }
+
+    /// The same put once more, without haste and to its end, as somebody does who was not told that it is done.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let Self::Put(plan) = self else { return None };
+        Some(Self::Put(PutPlan { cancel_at: None, hesitation_ns: 0, expect: Expect::Any, ..plan.clone() }))
     }
 
     /// Whether an acknowledgement means that something was written.
     pub(crate) const fn is_write(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete { .. })
+        matches!(self, Self::Put(_) | Self::Delete { .. } | Self::Purge(_))
     }
 }
 
@@ -80,6 +91,15 @@ pub(crate) fn draw(rng: &mut Rng, oracle: &mut Oracle, own: &[Name], all: &[Name
     }
 }
 
+/// Draws whether space is to come back instead of the next operation, and how.
+pub(crate) fn draw_reclaim(rng: &mut Rng, own: &[Name]) -> Option<Operation> {
+    match rng.below(100) {
+        0..=2 => Some(Operation::Gc { cancel: rng.chance(1, 8) }),
+        3..=5 => Some(Operation::Purge(pick(rng, own).clone())),
+        _ => None,
+    }
+}
+
 fn draw_expect(rng: &mut Rng, oracle: &Oracle, name: &Name, absent: bool) -> Expect {
     match rng.below(8) {
         0 if absent => Expect::Absent,
@@ -91,7 +111,10 @@ fn draw_expect(rng: &mut Rng, oracle: &Oracle, name: &Name, absent: bool) -> Exp
 
 fn draw_put(rng: &mut Rng, oracle: &mut Oracle, own: &[Name], stall_ns: u64) -> Operation {
     let name = pick(rng, own).clone();
-    let content = oracle.library.draw(rng);
+    // Whoever finds a file damaged stores it again.
+    let damaged = if !oracle.bad.is_empty() && rng.chance(1, 3) { Some(pick(rng, &oracle.bad).0) } else { None };
+    let content = damaged.and_then(|file| oracle.library.find(file).cloned());
+    let content = content.unwrap_or_else(|| oracle.library.draw(rng));
     let piped = rng.chance(1, 3);
     let chunks = content.cut(piped).chunks.len() as u64;
     let cancel_at = rng.chance(1, 6).then(|| usize::try_from(rng.below(chunks + 2)).expect("few chunks"));

@@ -10,6 +10,7 @@ use dps_core::node::{Reply, Request, RequestError, StoredFile};
 use super::desk::{Conversation, Desk, Outcome};
 use crate::check::{conservation, crash, durable};
 use crate::content::Content;
+use crate::disk::FileClass;
 use crate::model::{Mark, WriteId};
 
 /// What to store and how.
@@ -38,7 +39,6 @@ pub(crate) struct Put {
     version_known: Option<u64>,
     version_floor: u64,
     since: Mark,
-    stamp: u64,
 }
 
 impl Put {
@@ -53,7 +53,6 @@ impl Put {
             version_known: None,
             version_floor: 0,
             since: 0,
-            stamp: 0,
         }
     }
 
@@ -114,7 +113,7 @@ impl Put {
         let inline = content.bytes.len() as u64 <= u64::from(desk.oracle.geometry.inline_bytes_max());
         let cut = &content.cut(self.plan.piped).chunks;
         let chunks: Vec<ChunkId> = cut.iter().filter(|_| !inline).map(VerifiedChunk::id).collect();
-        desk.oracle.damages.stored(content.file, &chunks, desk.opened_at, self.stamp, at);
+        desk.oracle.damages.stored(content.file, &chunks, desk.opened_at, at);
     }
 
     /// Only this client writes the name, so what it meant at the commit is what it meant before.
@@ -134,7 +133,6 @@ impl Put {
 impl Conversation for Put {
     fn open(&mut self, desk: &mut Desk<'_>) {
         self.since = desk.mark();
-        self.stamp = desk.stamp();
         let size = (!self.plan.piped).then_some(self.plan.content.bytes.len() as u64);
         desk.send(Request::PutOpen { name: self.plan.name.clone(), expect: self.plan.expect, size });
         if self.chunks() == 0 {
@@ -185,6 +183,10 @@ impl Conversation for Put {
                 Some(Outcome::Done)
             }
             RequestError::TooLarge if !desk.fits_manifest(self.chunks()) => Some(Outcome::Done),
+            // A put that a collection has overtaken reads its manifest again.
+            RequestError::BadChunk { .. } if desk.view.disk.is_class_harmed(FileClass::Volume, 0) => {
+                Some(Outcome::Refused(error.code()))
+            }
             _ => None,
         }
     }

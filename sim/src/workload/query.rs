@@ -17,11 +17,17 @@ pub(crate) struct Delete {
     write: WriteId,
     version_known: Option<u64>,
     absent: bool,
+    /// With everything that could bring the name back, which may be there although the name is not.
+    purge: bool,
 }
 
 impl Delete {
     pub(crate) const fn new(name: Name, expect: Expect) -> Self {
-        Self { name, expect, write: 0, version_known: None, absent: false }
+        Self { name, expect, write: 0, version_known: None, absent: false, purge: false }
+    }
+
+    pub(crate) fn for_good(name: Name) -> Self {
+        Self { purge: true, ..Self::new(name, Expect::Any) }
     }
 }
 
@@ -31,7 +37,8 @@ impl Conversation for Delete {
         self.version_known = desk.oracle.model.version(&self.name);
         self.absent = !desk.oracle.model.possible(&self.name, now).iter().any(Option::is_some);
         self.write = desk.oracle.model.begin(&self.name, None, desk.view.incarnation);
-        desk.send(Request::Delete { name: self.name.clone(), expect: self.expect });
+        let (name, expect) = (self.name.clone(), self.expect);
+        desk.send(if self.purge { Request::Purge { name, expect } } else { Request::Delete { name, expect } });
     }
 
     fn reply(&mut self, desk: &mut Desk<'_>, reply: Reply, last: bool) {
@@ -39,7 +46,7 @@ impl Conversation for Delete {
             desk.unexpected(&reply);
         }
         let holds = match (self.expect, self.version_known) {
-            (Expect::Any, _) | (_, None) => !self.absent,
+            (Expect::Any, _) | (_, None) => !self.absent || self.purge,
             (Expect::Absent, Some(_)) => false,
             (Expect::Version(expected), Some(known)) => expected == known,
         };

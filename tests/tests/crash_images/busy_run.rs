@@ -70,6 +70,8 @@ pub(crate) fn config() -> Config {
         ingest_bytes_max: 64 << 10,
         settle_after: Duration::from_micros(100),
         credit_timeout: Duration::from_secs(3_600),
+        retain: Duration::ZERO,
+        sweep_wait: Duration::from_secs(3_600),
     };
     Config::new(raw).expect("the configuration is valid")
 }

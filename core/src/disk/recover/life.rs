@@ -141,7 +141,7 @@ impl Life {
             self.next += 1;
             let written = match kind {
                 FileKind::Journal => pen.writer.record(Kind::Entry, &body(item)),
-                FileKind::Volume => pen.writer.chunk(item.0, &VerifiedChunk::new(body(item).into())),
+                FileKind::Volume => pen.writer.chunk(item.0, 0, &VerifiedChunk::new(body(item).into())),
             };
             self.added.push((item, pen.writer.number(), written.position));
         }
@@ -216,7 +216,7 @@ impl Life {
             let bytes = body((*number, *len));
             match self.kind {
                 FileKind::Journal => fresh.entry(&bytes),
-                FileKind::Volume => fresh.chunk(*number, &VerifiedChunk::new(bytes.into())),
+                FileKind::Volume => fresh.chunk(*number, 0, &VerifiedChunk::new(bytes.into())),
             };
             if number % 2 == 0 {
                 fresh.append();

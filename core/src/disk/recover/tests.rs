@@ -304,7 +304,7 @@ fn copies_of_records_inside_chunks_are_never_taken_for_records() {
         // All of the file so far, at different distances from a sector's start.
         let mut body = vec![0; usize::try_from(sequence).unwrap() * 7];
         body.extend_from_slice(disk.bytes(file).unwrap());
-        places.push(pen.writer.chunk(sequence, &VerifiedChunk::new(body.into())));
+        places.push(pen.writer.chunk(sequence, 0, &VerifiedChunk::new(body.into())));
     }
     pen.writer.seal();
     pen.settle(&mut disk);
@@ -322,7 +322,7 @@ fn the_bytes_of_large_chunks_are_not_read() {
     let mut disk = TestDisk::default();
     let mut pen = Pen::create(FileKind::Volume, 1, Predecessor::default());
     for sequence in 1..30 {
-        pen.writer.chunk(sequence, &VerifiedChunk::new(vec![1; 300 << 10].into()));
+        pen.writer.chunk(sequence, 0, &VerifiedChunk::new(vec![1; 300 << 10].into()));
     }
     pen.writer.seal();
     pen.settle(&mut disk);

@@ -72,7 +72,7 @@ fn a_gap_among_large_chunks_is_searched_in_long_reads() {
     let mut disk = TestDisk::default();
     let mut pen = Pen::create(FileKind::Volume, 1, Predecessor::default());
     let chunk = VerifiedChunk::new(vec![b'd'; 1 << 20].into());
-    let places: Vec<u64> = (1..5).map(|sequence| pen.writer.chunk(sequence, &chunk).offset).collect();
+    let places: Vec<u64> = (1..5).map(|sequence| pen.writer.chunk(sequence, 0, &chunk).offset).collect();
     pen.settle(&mut disk);
     let file = File::Volume(1);
     disk.bytes_mut(file)[usize::try_from(places[2]).unwrap()] ^= 1;

@@ -179,7 +179,7 @@ fn large_bodies_are_passed_on_and_small_ones_gathered() {
     let mut writer = Writer::create(stamp, 1, &head(Predecessor::default()));
     let chunks: Vec<VerifiedChunk> =
         [0, 100, SHARE_BYTES_MIN, SHARE_BYTES_MIN - 1].map(|len| VerifiedChunk::new(vec![7; len].into())).into();
-    let placed: Vec<Written> = (1..).zip(&chunks).map(|(sequence, chunk)| writer.chunk(sequence, chunk)).collect();
+    let placed: Vec<Written> = (1..).zip(&chunks).map(|(sequence, chunk)| writer.chunk(sequence, 0, chunk)).collect();
     let requests = flush(&mut writer);
     let DiskRequest::Append { parts, .. } = &requests[0].1 else { panic!("an append comes first") };
     assert_eq!(parts.len(), 3);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::disk::damage::DamageKind;
+use crate::disk::record::{CHUNK_PREFIX_LEN, HEADER_LEN};
 use crate::disk::testing::{TestDisk, any_pieces, boot, fixed_cases, forge, rng};
 use crate::disk::writer::WriterOp;
 use crate::keystore::ChunkFault;
@@ -18,23 +19,23 @@ use crate::rng::Rng;
 
 /// How a start goes.
 #[derive(Clone, Copy, Default)]
-struct Start {
-    volume_bytes: u64,
-    boot: u64,
-    read_only: Option<DiskError>,
+pub(super) struct Start {
+    pub(super) volume_bytes: u64,
+    pub(super) boot: u64,
+    pub(super) read_only: Option<DiskError>,
     /// It dies after so many writes.
-    doom: Option<usize>,
+    pub(super) doom: Option<usize>,
     /// This write of it fails.
-    bad: Option<usize>,
+    pub(super) bad: Option<usize>,
 }
 
-struct Opened {
-    store: Store,
-    damages: Vec<Damage>,
-    notes: Vec<Note>,
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) damages: Vec<Damage>,
+    pub(super) notes: Vec<Note>,
 }
 
-fn start(disk: &mut TestDisk, floors: &BTreeMap<u64, u64>, how: Start, draws: &mut Rng) -> Option<Opened> {
+pub(super) fn start(disk: &mut TestDisk, floors: &BTreeMap<u64, u64>, how: Start, draws: &mut Rng) -> Option<Opened> {
     disk.remove_stages();
     let volumes = disk.files(FileKind::Volume);
     let mut recovery = Recovery::new(&config(how.volume_bytes), boot(how.boot), volumes, floors.clone(), how.read_only);
@@ -69,7 +70,7 @@ pub(in crate::keystore) fn open(mut disk: TestDisk, volume_bytes: u64, boot: u64
 }
 
 /// Which of these chunks come back.
-fn loads(desk: &mut Desk, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
+pub(in crate::keystore) fn loads(desk: &mut Desk, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
     desk.loaded.clear();
     numbers.into_iter().for_each(|number| desk.get(number, number));
     while desk.complete_read() {}
@@ -185,7 +186,9 @@ impl Life {
                     }
                 }
                 Err(StoreError::Closing | StoreError::Failed { .. }) => {}
-                Err(error @ (StoreError::Busy | StoreError::Full)) => panic!("{error:?} out of nowhere"),
+                Err(error @ (StoreError::Busy | StoreError::Full | StoreError::Missing)) => {
+                    panic!("{error:?} out of nowhere")
+                }
             }
         }
     }
@@ -274,6 +277,9 @@ proptest! {
 }
 
 const LARGE: u64 = 1 << 20;
+
+/// Where the bytes of a chunk without a mark are in its record.
+const CHUNK_OFFSET: u64 = (HEADER_LEN + CHUNK_PREFIX_LEN) as u64;
 
 /// Chunks with these numbers, written and not known durable: all of them are the tail of volume 1.
 fn killed(numbers: core::ops::Range<u64>) -> TestDisk {
@@ -421,4 +427,73 @@ fn a_chunk_that_was_written_anew_is_found_in_its_newest_place() {
     let mut desk = open(desk.disk, LARGE, 3);
     assert_eq!(loads(&mut desk, 0..9), [1, 2, 3]);
     assert_eq!(desk.store.chunk_count(), 3);
+}
+
+/// Three chunks that are durable, and a tail: a fourth one, and the word that all but the first are gone.
+fn killed_in_a_collect() -> TestDisk {
+    let mut desk = open(TestDisk::default(), LARGE, 1);
+    (1..4).for_each(|number| desk.put(number, number));
+    desk.settle();
+    desk.put_under(4, 4, 9);
+    desk.collect(2, [1]);
+    for _ in 0..2 {
+        desk.flush();
+        desk.wake();
+    }
+    assert_eq!(desk.store.chunk_count(), 1);
+    desk.flush();
+    while desk.queue.iter().any(|(op, _)| matches!(op, WriterOp::Append { .. })) {
+        let at = desk.queue.iter().position(|(op, _)| matches!(op, WriterOp::Append { .. })).unwrap();
+        let (_, request) = desk.queue.remove(at).unwrap();
+        desk.disk.perform(&request).unwrap();
+    }
+    desk.disk
+}
+
+#[test]
+fn a_drop_in_the_tail_is_copied_and_counts() {
+    let mut disk = killed_in_a_collect();
+    for boot in 2..4 {
+        let mut desk = open(disk, LARGE, boot);
+        assert_eq!(loads(&mut desk, 0..9), [1, 4]);
+        assert_eq!(desk.located(4).mark, 9);
+        assert_eq!((desk.store.usage().drops, desk.store.usage().chunks), (1, 2));
+        disk = desk.disk;
+    }
+}
+
+#[test]
+fn a_drop_behind_a_torn_chunk_is_cut_and_never_comes_back() {
+    let mut disk = killed_in_a_collect();
+    let probe = crate::disk::testing::recover(&mut disk, FileKind::Volume, &[]);
+    let torn = probe.records[3].1.offset + CHUNK_OFFSET + 8;
+    disk.bytes_mut(File::Volume(1))[usize::try_from(torn).unwrap()] ^= 1;
+    let mut desk = open(disk, LARGE, 2);
+    assert_eq!(loads(&mut desk, 0..9), [1, 2, 3]);
+    desk.step(Event::Close);
+    desk.settle();
+    let mut disk = desk.disk;
+    // Without the fresh volume's head nothing says that the old one's tail was cut.
+    disk.bytes_mut(File::Volume(2))[70] ^= 1;
+    let how = Start { volume_bytes: LARGE, boot: 3, ..Start::default() };
+    let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
+    assert!(!opened.damages.is_empty());
+    let good = loads(&mut Desk::new(opened.store, disk), 0..9);
+    assert!(good.starts_with(&[1, 2, 3]), "{good:?}");
+}
+
+#[test]
+fn a_start_that_may_not_write_drops_nothing_of_the_tail() {
+    let mut disk = killed_in_a_collect();
+    let how = Start { volume_bytes: LARGE, boot: 2, read_only: Some(DiskError::ReadOnly), ..Start::default() };
+    let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
+    assert_eq!(loads(&mut Desk::new(opened.store, disk), 0..9), [1, 2, 3, 4]);
+    // Nor does one whose copy fails: two appends, the empty record and the publication.
+    for bad in 0..4 {
+        let mut disk = killed_in_a_collect();
+        let how = Start { volume_bytes: LARGE, boot: 2, bad: Some(bad), ..Start::default() };
+        let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
+        assert!(opened.store.failed().is_some(), "request {bad} fails");
+        assert_eq!(loads(&mut Desk::new(opened.store, disk), 0..9), [1, 2, 3, 4], "request {bad} fails");
+    }
 }

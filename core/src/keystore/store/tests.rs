@@ -5,7 +5,10 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::config::RawConfig;
+use crate::disk::record::FileKind;
 use crate::disk::testing::{TestDisk, boot};
+use crate::keystore::filter::SALT_LEN;
+use crate::limits::STORES_MAX;
 
 pub(in crate::keystore) fn config(volume_bytes: u64) -> Config {
     Config::new(RawConfig { volume_bytes, ..RawConfig::STANDARD }).unwrap()
@@ -30,6 +33,14 @@ pub(in crate::keystore) struct Desk {
     pub(in crate::keystore) written: Vec<u64>,
     pub(in crate::keystore) stored: Vec<(u64, Result<StoredChunk, StoreError>)>,
     pub(in crate::keystore) loaded: Vec<(u64, Result<VerifiedChunk, ChunkFault>)>,
+    pub(in crate::keystore) collected: Vec<(u64, Result<Collected, StoreError>)>,
+    /// The request of a compaction, not performed.
+    pub(in crate::keystore) others: VecDeque<(Token, DiskRequest)>,
+    /// How often volumes were read for a compaction.
+    pub(in crate::keystore) scans: usize,
+    /// The most that one flush wanted.
+    pub(in crate::keystore) most_effects: usize,
+    pub(in crate::keystore) compacted: Vec<Result<Compacted, StoreError>>,
     pub(in crate::keystore) closed: usize,
     pub(in crate::keystore) notes: Vec<Note>,
 }
@@ -44,13 +55,18 @@ impl Desk {
             written: Vec::new(),
             stored: Vec::new(),
             loaded: Vec::new(),
+            collected: Vec::new(),
+            others: VecDeque::new(),
+            scans: 0,
+            most_effects: 0,
+            compacted: Vec::new(),
             closed: 0,
             notes: Vec::new(),
         }
     }
 
-    fn empty(volume_bytes: u64) -> Self {
-        Self::new(Store::new(&config(volume_bytes), boot(1)), TestDisk::default())
+    pub(in crate::keystore) fn empty(volume_bytes: u64) -> Self {
+        Self::new(Store::new(&config(volume_bytes), boot(1), Index::new(), 1), TestDisk::default())
     }
 
     fn take(&mut self, effects: Vec<Effect>) {
@@ -61,9 +77,16 @@ impl Desk {
                     let result = self.disk.perform(&request);
                     self.reads.push_back((number, result));
                 }
+                Effect::Disk { token, request } => {
+                    assert!(self.others.is_empty(), "a compaction asks for one thing at a time");
+                    self.scans += usize::from(token == Token::Scan);
+                    self.others.push_back((token, request));
+                }
+                Effect::Compacted(result) => self.compacted.push(result),
                 Effect::Written { ticket } => self.written.push(ticket.number),
                 Effect::Stored { ticket, result } => self.stored.push((ticket.number, result)),
                 Effect::Loaded { ticket, result } => self.loaded.push((ticket.number, result)),
+                Effect::Collected { epoch, result } => self.collected.push((epoch, result)),
                 Effect::Closed => self.closed += 1,
                 Effect::Note(note) => self.notes.push(note),
             }
@@ -79,7 +102,33 @@ impl Desk {
 
     /// Puts a chunk under a ticket.
     pub(in crate::keystore) fn put(&mut self, ticket: u64, number: u64) {
-        self.step(Event::Put { ticket: Ticket { owner: 1, number: ticket }, chunk: chunk(number) });
+        self.put_under(ticket, number, 0);
+    }
+
+    /// Puts a chunk under a ticket and a lease.
+    pub(in crate::keystore) fn put_under(&mut self, ticket: u64, number: u64, lease: u64) {
+        self.step(Event::Put { ticket: Ticket { owner: 1, number: ticket }, chunk: chunk(number), lease });
+    }
+
+    pub(in crate::keystore) fn touch(&mut self, ticket: u64, number: u64, lease: u64) {
+        self.step(Event::Touch { ticket: Ticket { owner: 1, number: ticket }, chunk: chunk(number).id(), lease });
+    }
+
+    /// Begins a collect that finds the chunks of these numbers in use, and no others.
+    pub(in crate::keystore) fn collect(&mut self, epoch: u64, used: impl IntoIterator<Item = u64>) {
+        // So much room for so few that no other chunk of a test is in it by chance.
+        let mut filter = Filter::builder(epoch, [0; SALT_LEN], 10_000);
+        used.into_iter().for_each(|number| filter.insert(&chunk(number).id()));
+        self.step(Event::Collect { epoch, filter: Arc::new(filter.finish()) });
+    }
+
+    /// What is due is done, as far as the disk allows.
+    pub(in crate::keystore) fn wake(&mut self) -> bool {
+        let due = self.store.deadline().is_some();
+        if due {
+            self.step(Event::Wake);
+        }
+        due
     }
 
     pub(in crate::keystore) fn get(&mut self, ticket: u64, number: u64) {
@@ -89,10 +138,16 @@ impl Desk {
     pub(in crate::keystore) fn flush(&mut self) {
         let mut out = Vec::new();
         self.store.flush(Now::default(), &mut out);
+        self.most_effects = self.most_effects.max(out.len());
         self.take(out);
         let mut again = Vec::new();
         self.store.flush(Now::default(), &mut again);
         assert_eq!(again, [], "a second flush emits nothing");
+        if self.store.deadline().is_none() {
+            self.store.step(Now::default(), Event::Wake, &mut again);
+            self.store.flush(Now::default(), &mut again);
+            assert_eq!(again, [], "nor does a wake-up that nobody asked for");
+        }
     }
 
     pub(in crate::keystore) fn complete(&mut self) -> bool {
@@ -108,6 +163,27 @@ impl Desk {
         true
     }
 
+    /// Performs the request of a compaction.
+    pub(in crate::keystore) fn complete_other(&mut self) -> bool {
+        let Some((token, request)) = self.others.pop_front() else { return false };
+        let result = self.disk.perform(&request);
+        self.step(Event::DiskDone { token, result });
+        true
+    }
+
+    /// The request of a compaction ends badly.
+    pub(in crate::keystore) fn fail_other(&mut self, error: DiskError) {
+        if let Some((token, _)) = self.others.pop_front() {
+            self.step(Event::DiskDone { token, result: Err(error) });
+        }
+    }
+
+    /// One turn, and one thing that was waited for. Returns whether there was one.
+    pub(in crate::keystore) fn advance(&mut self) -> bool {
+        self.flush();
+        self.complete() || self.complete_read() || self.complete_other() || self.wake()
+    }
+
     /// The oldest request of the volume, and all issued behind it, end badly.
     pub(in crate::keystore) fn fail(&mut self, error: DiskError) {
         while let Some((op, _)) = self.queue.pop_front() {
@@ -117,12 +193,7 @@ impl Desk {
 
     /// Turns until nothing is left to do.
     pub(in crate::keystore) fn settle(&mut self) {
-        loop {
-            self.flush();
-            if !self.complete() && !self.complete_read() {
-                break;
-            }
-        }
+        while self.advance() {}
     }
 
     /// A store with these chunks, started anew, so that it has proven none of them.
@@ -136,11 +207,16 @@ impl Desk {
         super::super::recover::tests::open(disk, volume_bytes, 2)
     }
 
+    /// What the index has of a chunk.
+    pub(in crate::keystore) fn located(&self, number: u64) -> Located {
+        self.store.index.get(&chunk(number).id()).expect("the chunk is in the index")
+    }
+
     /// What the disk has of a chunk, to be harmed.
     pub(in crate::keystore) fn body(&mut self, number: u64) -> &mut u8 {
-        let place = self.store.index[&chunk(number).id()].place;
-        let at = usize::try_from(place.offset + CHUNK_OFFSET).unwrap();
-        &mut self.disk.bytes_mut(File::Volume(place.volume))[at]
+        let located = self.located(number);
+        let at = usize::try_from(located.bytes_offset()).unwrap();
+        &mut self.disk.bytes_mut(File::Volume(located.place.volume))[at]
     }
 
     fn ops(&self) -> Vec<WriterOp> {
@@ -150,7 +226,7 @@ impl Desk {
     /// For each put that ended well: its ticket, the position, and whether it wrote.
     fn ends(&self) -> Vec<(u64, u64, bool)> {
         let end = |(ticket, result): &(u64, Result<StoredChunk, StoreError>)| {
-            let StoredChunk { place, fresh } = (*result).expect("this put ends well");
+            let StoredChunk { place, fresh, .. } = (*result).expect("this put ends well");
             (*ticket, place.position, fresh)
         };
         self.stored.iter().map(end).collect()
@@ -159,6 +235,9 @@ impl Desk {
 
 const IO: DiskError = DiskError::Io(5);
 const LARGE: u64 = 1 << 20;
+
+mod compact;
+mod reclaim;
 
 #[test]
 fn a_chunk_is_stored_when_it_is_durable_and_puts_share_syncs() {
@@ -226,7 +305,7 @@ fn a_get_proves_a_chunk_too() {
 fn a_chunk_that_is_found_bad_is_written_anew_once() {
     let mut desk = Desk::reopened(LARGE, 1..4);
     *desk.body(2) ^= 1;
-    let bad = desk.store.index[&chunk(2).id()].place;
+    let bad = desk.located(2).place;
     desk.put(1, 2);
     desk.put(2, 2);
     desk.put(3, 2);
@@ -239,7 +318,7 @@ fn a_chunk_that_is_found_bad_is_written_anew_once() {
     }
     desk.settle();
     assert_eq!(desk.ends(), [(1, 2, true), (2, 2, false), (3, 2, false)]);
-    let place = desk.store.index[&chunk(2).id()].place;
+    let place = desk.located(2).place;
     assert_eq!((bad.volume, place.volume, place.position), (1, 2, 2));
     let healed = desk.notes.iter().filter(|note| **note == Note::ChunkHealed(chunk(2).id())).count();
     assert_eq!(healed, 1);
@@ -256,9 +335,9 @@ fn a_chunk_that_is_found_bad_is_written_anew_once() {
 fn a_get_tells_what_is_wrong_with_a_chunk() {
     let mut desk = Desk::reopened(LARGE, 1..4);
     *desk.body(1) ^= 1;
-    let [bad, unreadable] = [1, 3].map(|number| desk.store.index[&chunk(number).id()].place);
+    let [bad, unreadable] = [1, 3].map(|number| desk.located(number).place);
     desk.get(1, 1);
-    desk.disk.spoil(File::Volume(1), usize::try_from(unreadable.offset + CHUNK_OFFSET).unwrap());
+    desk.disk.spoil(File::Volume(1), usize::try_from(desk.located(3).bytes_offset()).unwrap());
     desk.get(2, 3);
     desk.get(3, 9);
     desk.settle();

@@ -27,7 +27,7 @@ pub(in crate::ledger) fn command(number: u64) -> Command {
         return Command::Delete { time, name, expect };
     }
     let content = vec![u8::try_from(number % 256).unwrap(); 8 + usize::try_from(number * 37 % 400).unwrap()];
-    Command::Put { time, name, expect, manifest: inline(&content) }
+    Command::Put { time, lease: 0, name, expect, manifest: inline(&content) }
 }
 
 /// A log, its disk, and what it has said.

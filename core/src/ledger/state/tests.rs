@@ -1,22 +1,22 @@
-//! The state against a dumb model, and the mistakes that a store of names must not make.
+//! The mistakes that a store of names must not make; in `model`, the state against a dumb model.
 
-use alloc::collections::BTreeMap;
-use alloc::format;
+mod model;
+mod reclaim;
+
 use alloc::vec::Vec;
 
 use data_encoding::HEXLOWER;
-use proptest::prelude::*;
 
 use super::*;
 use crate::id::ChunkId;
-use crate::keystore::manifest_codec::tests::{any_manifest, entries, inline, tree};
+use crate::keystore::manifest_codec::tests::{entries, inline, tree};
 
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
 }
 
 fn put_if(text: &str, expect: Expect, manifest: &Manifest) -> Command {
-    Command::Put { time: WallTime::from_nanos(1), name: name(text), expect, manifest: manifest.clone() }
+    Command::Put { time: WallTime::from_nanos(1), lease: 0, name: name(text), expect, manifest: manifest.clone() }
 }
 
 fn put(text: &str, content: &[u8]) -> Command {
@@ -105,10 +105,10 @@ fn storing_what_a_name_means_already_counts_it_once_and_takes_the_manifest() {
     let (few, many) = (entries(1, 100, 10), tree(2, 100, 1, 16));
     let [few, many] = [few, many].map(|manifest| Manifest { file: content, ..manifest });
     let mut state = after(&[put_if("a", Expect::Any, &few), put_if("a", Expect::Version(1), &many)]);
-    assert_eq!(state.content(&content), Some(&Content { manifest: many.clone(), names: 1 }));
+    assert_eq!(state.content(&content), Some(&Content { manifest: many.clone(), names: 1, tombstones: 1, floor: 0 }));
     assert_eq!(state.name(&name("a")).unwrap().version, 2, "it was stored again");
     state.apply(3, &put_if("b", Expect::Any, &few));
-    assert_eq!(state.content(&content), Some(&Content { manifest: few.clone(), names: 2 }));
+    assert_eq!(state.content(&content), Some(&Content { manifest: few.clone(), names: 2, tombstones: 1, floor: 0 }));
     assert_eq!(state.apply(4, &put_if("b", Expect::Absent, &many)), Outcome::Conflict { current: Some(3) });
     assert_eq!(state.content(&content).unwrap().manifest, few, "a conflict changes nothing");
     state.check();
@@ -147,7 +147,7 @@ fn an_expectation_is_checked_before_anything_else() {
 fn ledger_time_never_goes_backwards() {
     let at = |nanos, text: &str| {
         let time = WallTime::from_nanos(nanos);
-        Command::Put { time, name: name(text), expect: Expect::Absent, manifest: inline(b"") }
+        Command::Put { time, lease: 0, name: name(text), expect: Expect::Absent, manifest: inline(b"") }
     };
     let mut state = after(&[at(50, "a"), at(20, "b")]);
     assert_eq!(state.time(), WallTime::from_nanos(50));
@@ -224,129 +224,4 @@ fn sample_entries() -> Manifest {
     let entry = |byte, bytes| Entry { chunk: ChunkId::from_bytes([byte; HASH_LEN]), bytes };
     let body = Body::Entries([entry(1, 16), entry(2, 4)].into());
     Manifest { file: FileId::from_bytes([7; HASH_LEN]), size: 20, block_bytes: 16, body }
-}
-
-/// What the state should be, without any cleverness.
-#[derive(Clone, Debug, Default)]
-struct Model {
-    names: BTreeMap<Name, NameEntry>,
-    manifests: BTreeMap<FileId, Manifest>,
-    time: WallTime,
-}
-
-impl Model {
-    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        self.time = self.time.max(command.time());
-        let current = self.names.get(command.name()).map(|entry| entry.version);
-        let (Command::Put { expect, .. } | Command::Delete { expect, .. }) = command;
-        match expect {
-            Expect::Absent if current.is_some() => return Outcome::Conflict { current },
-            Expect::Version(version) if current != Some(*version) => return Outcome::Conflict { current },
-            Expect::Any | Expect::Absent | Expect::Version(_) => {}
-        }
-        let outcome = match command {
-            Command::Put { name, manifest, .. } => {
-                let entry = NameEntry { version: index, stored_at: self.time, file: manifest.file };
-                self.names.insert(name.clone(), entry);
-                self.manifests.insert(manifest.file, manifest.clone());
-                Outcome::Stored { version: index }
-            }
-            Command::Delete { name, .. } => match self.names.remove(name) {
-                Some(_) => Outcome::Deleted,
-                None => Outcome::NotFound,
-            },
-        };
-        let names = &self.names;
-        self.manifests.retain(|file, _| names.values().any(|entry| entry.file == *file));
-        outcome
-    }
-
-    fn assert_is(&self, state: &State) {
-        state.check();
-        assert_eq!(state.time(), self.time);
-        assert_eq!(state.name_count(), self.names.len() as u64);
-        assert_eq!(state.content_count(), self.manifests.len() as u64);
-        let names: Vec<_> = state.names("", None).map(|(name, entry)| (name, *entry)).collect();
-        assert_eq!(names, self.names.clone().into_iter().collect::<Vec<_>>());
-        let contents: Vec<_> = state.contents(None).map(|(file, content)| (file, content.clone())).collect();
-        let count = |file| self.names.values().filter(|entry| entry.file == file).count() as u64;
-        let expected = |(file, manifest): (&FileId, &Manifest)| {
-            (*file, Content { manifest: manifest.clone(), names: count(*file) })
-        };
-        assert_eq!(contents, self.manifests.iter().map(expected).collect::<Vec<_>>());
-    }
-}
-
-fn any_expect() -> impl Strategy<Value = Expect> {
-    prop_oneof![6 => Just(Expect::Any), 2 => Just(Expect::Absent), 2 => (0..40_u64).prop_map(Expect::Version)]
-}
-
-/// Few names and few contents, so that they meet often; the same content sometimes under another manifest.
-fn any_command() -> impl Strategy<Value = Command> {
-    let manifest = prop_oneof![
-        (0..4_u8).prop_map(|byte| inline(&[byte][..usize::from(byte > 0)])),
-        (0..2_u8, 1..=16_u64, any::<bool>()).prop_map(|(salt, size, high)| Manifest {
-            file: FileId::from_bytes([salt; HASH_LEN]),
-            ..if high { tree(salt, size, 1, 2) } else { entries(salt, size, 1) }
-        }),
-    ];
-    let name = prop::sample::select(alloc::vec!["a", "ab", "b", "b/c", "b/d", "\u{1f980}"]).prop_map(name);
-    let time = (0..100_u64).prop_map(WallTime::from_nanos);
-    (name, time, any_expect(), prop::option::weighted(0.6, manifest)).prop_map(|(name, time, expect, manifest)| {
-        match manifest {
-            Some(manifest) => Command::Put { time, name, expect, manifest },
-            None => Command::Delete { time, name, expect },
-        }
-    })
-}
-
-proptest! {
-    #[test]
-    fn the_state_is_what_the_commands_say(
-        commands in prop::collection::vec((any_command(), 1..3_u64, prop::bool::weighted(0.2)), 0..80),
-    ) {
-        let (mut state, mut model, mut index) = (State::new(), Model::default(), 0);
-        let mut frozen = Vec::new();
-        for (command, step, freeze) in commands {
-            index += step;
-            prop_assert_eq!(state.apply(index, &command), model.apply(index, &command));
-            state.check();
-            if freeze {
-                frozen.push((state.clone(), model.clone(), state.root()));
-            }
-        }
-        model.assert_is(&state);
-        for (state, model, root) in frozen {
-            model.assert_is(&state);
-            prop_assert_eq!(state.root(), root);
-        }
-    }
-
-    /// Two states that hold the same have the same root, whatever else they held before.
-    #[test]
-    fn equal_states_have_equal_roots(
-        first in prop::collection::vec(any_command(), 0..30),
-        manifests in prop::collection::vec(any_manifest(), 1..6),
-    ) {
-        let mut winding = State::new();
-        for (index, command) in (1..).zip(&first) {
-            winding.apply(index, command);
-        }
-        let kept: Vec<_> = winding.names("", None).map(|(name, _)| name).collect();
-        let mut index = first.len() as u64;
-        for name in kept {
-            index += 1;
-            winding.apply(index, &Command::Delete { time: WallTime::default(), name, expect: Expect::Any });
-            let _ = winding.root();
-        }
-        let mut straight = State::new();
-        for (number, manifest) in manifests.into_iter().enumerate() {
-            index += 1;
-            let (time, name) = (WallTime::from_nanos(100), name(&format!("file {number}")));
-            let command = Command::Put { time, name, expect: Expect::Absent, manifest };
-            prop_assert_eq!(winding.apply(index, &command), straight.apply(index, &command));
-        }
-        winding.check();
-        prop_assert_eq!(winding.root(), straight.root());
-    }
 }

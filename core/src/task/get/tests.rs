@@ -64,6 +64,7 @@ fn stat(manifest: &Manifest) -> FileStat {
         block_bytes: manifest.block_bytes,
         chunks: 0,
         names: 1,
+        missing: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A put on its own: events in, effects out.
 
 mod random;
+mod renewal;
 
 use super::*;
 use crate::config::RawConfig;
@@ -62,11 +63,12 @@ fn stat(manifest: &Manifest, names: u64) -> FileStat {
         block_bytes: manifest.block_bytes,
         chunks,
         names,
+        missing: false,
     }
 }
 
 fn place(volume: u64, position: u64) -> StoredChunk {
-    StoredChunk { place: Place { volume, offset: 0, position }, fresh: true }
+    StoredChunk { place: Place { volume, offset: 0, position }, marked_at: None, fresh: true }
 }
 
 /// A put and everything it was told; asserts its invariants at every step.
@@ -142,9 +144,13 @@ fn released(effects: &[Effect]) -> u64 {
 fn stores(effects: &[Effect]) -> Vec<(u64, VerifiedChunk)> {
     let store = |effect: &Effect| match effect {
         Effect::Store { ticket, chunk } => Some((*ticket, chunk.clone())),
-        Effect::Ask { .. } | Effect::Release { .. } | Effect::Propose(_) | Effect::Reply { .. } | Effect::Note(_) => {
-            None
-        }
+        Effect::Ask { .. }
+        | Effect::Release { .. }
+        | Effect::Touch { .. }
+        | Effect::Load { .. }
+        | Effect::Propose(_)
+        | Effect::Reply { .. }
+        | Effect::Note(_) => None,
     };
     effects.iter().filter_map(store).collect()
 }
@@ -203,6 +209,7 @@ fn a_put_far_ahead_of_the_disks_sync_asks_no_more() {
                 put.step(at(0), Event::Chunk(VerifiedChunk::new(Bytes::from(vec![index; 8]))), &mut out);
             }
             Effect::Store { ticket, .. } => put.step(at(0), Event::Written { ticket }, &mut out),
+            Effect::Touch { .. } | Effect::Load { .. } => panic!("no sweep has begun"),
             Effect::Release { .. } | Effect::Propose(_) | Effect::Reply { .. } | Effect::Note(_) => {}
         }
         put.check();
@@ -233,7 +240,7 @@ fn the_manifest_is_proposed_only_when_everything_is_durable() {
         assert!(proposal(&scene.said).is_none(), "before store {ticket}");
         let (volume, fresh) = (1 + ticket % 2, ticket % 2 == 0);
         let place = Place { volume, offset: 0, position: 100 - ticket };
-        scene.tell(0, Event::Stored { ticket: *ticket, result: Ok(StoredChunk { place, fresh }) });
+        scene.tell(0, Event::Stored { ticket: *ticket, result: Ok(StoredChunk { place, marked_at: None, fresh }) });
     }
     let proposal = proposal(&scene.said).unwrap();
     assert_eq!(proposal.volumes, [(1, 98), (2, 99)]);
@@ -518,6 +525,7 @@ fn chunks_in_too_many_volumes_are_refused() {
             Effect::Store { ticket, .. } => {
                 put.step(at(0), Event::Stored { ticket, result: Ok(place(ticket, 1)) }, &mut out);
             }
+            Effect::Touch { .. } | Effect::Load { .. } => panic!("no sweep has begun"),
             Effect::Release { .. } | Effect::Propose(_) | Effect::Reply { .. } | Effect::Note(_) => {}
         }
         put.check();

@@ -66,7 +66,8 @@ impl Store {
     }
 
     fn name(&mut self, name: &str, manifest: Manifest) {
-        let command = Command::Put { time: WallTime::default(), name: called(name), expect: Expect::Any, manifest };
+        let command =
+            Command::Put { time: WallTime::default(), lease: 0, name: called(name), expect: Expect::Any, manifest };
         self.state.apply(self.state.applied() + 1, &command);
     }
 

@@ -1,0 +1,156 @@
+//! What the records of all volumes say together, in whatever order they come.
+//!
+//! Compaction moves records into later files under the sequence they had, so the order of files says nothing. Of the
+//! records of a chunk the largest sequence counts, and of copies with one sequence that in the latest file. A drop with a
+//! larger sequence than a chunk's record, or a mark's, undoes it; so drops are remembered until everything is read. So
+//! are marks, since the chunk that they are about may come later, and a drop between the two as well.
+
+use alloc::collections::BTreeMap;
+
+use crate::disk::record::volume::{DropRecord, MarkRecord};
+use crate::disk::record::{HEADER_LEN, Kind, chunk_id, chunk_prefix_len};
+use crate::disk::scan::Record;
+use crate::id::ChunkId;
+use crate::keystore::Place;
+use crate::keystore::index::{DropPlace, Index, Located, Trust};
+
+/// A record that recovery found.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) sequence: u64,
+    pub(super) record_len: u64,
+    pub(super) what: What,
+}
+
+/// What it says.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// A chunk of so many bytes is here, with this mark.
+    Chunk { chunk: ChunkId, mark: u64, bytes: u32 },
+    /// A chunk has a larger mark.
+    Mark(MarkRecord),
+    /// Chunks are gone.
+    Drop(DropRecord),
+}
+
+impl Found {
+    /// Reads a record of a volume; `None` if it says nothing of chunks.
+    pub(super) fn read(volume: u64, record: &Record) -> Option<Self> {
+        let header = record.header;
+        let bytes = |marked| header.body_len - u32::try_from(chunk_prefix_len(marked)).expect("a prefix is small");
+        let what = match header.kind {
+            Kind::Chunk => What::Chunk { chunk: chunk_id(&record.covered)?, mark: 0, bytes: bytes(false) },
+            Kind::MarkedChunk => {
+                let MarkRecord { chunk, mark } = MarkRecord::decode(&record.covered)?;
+                What::Chunk { chunk, mark, bytes: bytes(true) }
+            }
+            Kind::Mark => What::Mark(MarkRecord::decode(&record.covered)?),
+            Kind::Drop => What::Drop(DropRecord::decode(&record.covered)?),
+            Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => return None,
+        };
+        let place = Place { volume, offset: record.offset, position: header.position };
+        Some(Self { place, sequence: header.sequence, record_len: header.record_len(), what })
+    }
+
+    /// Where the bytes of a chunk with this mark are.
+    pub(super) const fn bytes_offset(&self, mark: u64) -> u64 {
+        self.place.offset + (HEADER_LEN + chunk_prefix_len(mark > 0)) as u64
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug)]
+pub(super) struct History {
+    /// The chunks, each with the mark of its own record.
+    index: Index,
+    /// The newest drop of each chunk that has one.
+    drops: BTreeMap<ChunkId, u64>,
+    /// Marks by chunk and sequence, with the volume of the record.
+    marks: BTreeMap<(ChunkId, u64), (u64, u64)>,
+    next_sequence: u64,
+}
+
+impl History {
+    /// Nothing found in volumes of these numbers and lengths.
+    pub(super) fn new(volumes: &[(u64, u64)]) -> Self {
+        let mut index = Index::new();
+        for (number, len) in volumes {
+            index.set_file_bytes(*number, *len);
+        }
+        Self { index, drops: BTreeMap::new(), marks: BTreeMap::new(), next_sequence: 1 }
+    }
+
+    /// Takes a record.
+    pub(super) fn enter(&mut self, found: Found) {
+        let Found { place, sequence, record_len, what } = found;
+        self.next_sequence = self.next_sequence.max(sequence + 1);
+        match what {
+            What::Chunk { chunk, mark, bytes } => self.chunk(chunk, place, sequence, bytes, mark),
+            What::Mark(MarkRecord { chunk, mark }) => self.mark(chunk, sequence, mark, place.volume),
+            What::Drop(DropRecord { from, through, chunks, .. }) => {
+                chunks.into_iter().for_each(|chunk| self.dropped(chunk, sequence));
+                if self.index.is_drop_needed(from, through, &[]) {
+                    let dropped = DropPlace { volume: place.volume, from, through, bytes: record_len };
+                    self.index.enter_drop(sequence, dropped);
+                }
+            }
+        }
+    }
+
+    /// The index of all chunks, and the sequence of the next record.
+    pub(super) fn into_index(self) -> (Index, u64) {
+        let Self { mut index, marks, next_sequence, .. } = self;
+        for ((chunk, _), (mark, volume)) in marks {
+            if index.get(&chunk).is_some_and(|located| located.mark < mark) {
+                index.set_mark(&chunk, mark, Some(volume));
+            }
+        }
+        (index, next_sequence)
+    }
+
+    fn is_dropped(&self, chunk: &ChunkId, sequence: u64) -> bool {
+        self.drops.get(chunk).is_some_and(|dropped| *dropped > sequence)
+    }
+
+    fn chunk(&mut self, chunk: ChunkId, place: Place, sequence: u64, bytes: u32, mark: u64) {
+        if self.is_dropped(&chunk, sequence) {
+            return;
+        }
+        let (marked, raised_in, trust, stale) = (mark > 0, None, Trust::Unchecked, false);
+        let found = Located { place, sequence, bytes, marked, mark, raised_in, trust, stale };
+        let Some(known) = self.index.get(&chunk) else {
+            self.index.insert(chunk, found);
+            return;
+        };
+        let newer = (found.sequence, found.place.volume) >= (known.sequence, known.place.volume);
+        let (winner, loser) = if newer { (found, known) } else { (known, found) };
+        let stale = known.stale || winner.place.volume != loser.place.volume;
+        self.index.insert(chunk, Located { stale, ..winner });
+        if loser.mark > winner.mark {
+            self.mark(chunk, loser.sequence, loser.mark, loser.place.volume);
+        }
+    }
+
+    fn mark(&mut self, chunk: ChunkId, sequence: u64, mark: u64, volume: u64) {
+        if self.is_dropped(&chunk, sequence) {
+            return;
+        }
+        let known = self.marks.entry((chunk, sequence)).or_insert((mark, volume));
+        *known = (mark, volume).max(*known);
+    }
+
+    fn dropped(&mut self, chunk: ChunkId, sequence: u64) {
+        let newest = self.drops.entry(chunk).or_insert(sequence);
+        *newest = sequence.max(*newest);
+        if self.index.get(&chunk).is_some_and(|located| located.sequence < sequence) {
+            self.index.remove(&chunk);
+        }
+        while let Some(&key) = self.marks.range((chunk, 0)..(chunk, sequence)).next().map(|(key, _)| key) {
+            self.marks.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

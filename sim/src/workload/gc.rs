@@ -1,0 +1,50 @@
+//! A client that wants space back.
+
+use dps_core::node::{Reply, Request, RequestError};
+
+use super::desk::{Conversation, Desk, Outcome};
+use crate::disk::FileClass;
+
+/// Asks for a collection. What must not go is what all other clients look for.
+#[derive(Debug)]
+pub(crate) struct Gc {
+    cancel: bool,
+}
+
+impl Gc {
+    pub(crate) const fn new(cancel: bool) -> Self {
+        Self { cancel }
+    }
+}
+
+impl Conversation for Gc {
+    fn open(&mut self, desk: &mut Desk<'_>) {
+        desk.send(Request::Gc);
+        if self.cancel {
+            let hesitation_ns = desk.rng.below(3_000_000);
+            desk.send_later(Request::Cancel, hesitation_ns);
+        }
+    }
+
+    fn reply(&mut self, desk: &mut Desk<'_>, reply: Reply, last: bool) {
+        match reply {
+            Reply::Collected(_) if last => {}
+            Reply::Cancelled if last && self.cancel => {}
+            other => desk.unexpected(&other),
+        }
+        if last {
+            desk.outcome = Some(Outcome::Done);
+        }
+    }
+
+    fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
+        match error {
+            // Somebody else was first, or what a manifest says is lost.
+            RequestError::GcRunning => Some(Outcome::Done),
+            RequestError::SweepStopped { .. } if desk.view.disk.is_class_harmed(FileClass::Volume, 0) => {
+                Some(Outcome::Done)
+            }
+            _ => None,
+        }
+    }
+}
