@@ -30,6 +30,9 @@ pub const FORMAT: u32 = 2;
 /// No boot record of any version is longer, in bytes.
 pub const SLOT_BYTES_MAX: u32 = 4_096;
 
+/// No store was ever started more often, so that counting on never overflows.
+const BOOT_MAX: u64 = u64::MAX / 2;
+
 const MAGIC: [u8; 4] = *b"dpsB";
 const FRAME_LEN: usize = 12;
 const BODY_LEN: usize = 56;
@@ -95,7 +98,7 @@ impl BootRecord {
         }
         let body: &[u8; BODY_LEN] = bytes[FRAME_LEN..end].try_into().map_err(|_| damaged)?;
         let boot = u64::from_le_bytes(body[32..40].try_into().expect("eight of 56 bytes"));
-        if boot == 0 || frame[5..8] != [0; 3] {
+        if !(1..=BOOT_MAX).contains(&boot) || frame[5..8] != [0; 3] {
             return Err(damaged);
         }
         Ok(Self {
@@ -475,6 +478,15 @@ mod tests {
         let mut disk = Disk::from([(File::Stage(0), record(1).encode())]);
         let booted = start(&mut disk).unwrap();
         assert_eq!((booted.record.boot, booted.files.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_counter_that_could_not_go_on_is_damage() {
+        let whole =
+            [0, 1, BOOT_MAX, BOOT_MAX + 1, u64::MAX].map(|boot| BootRecord::decode(&record(boot).encode()).is_ok());
+        assert_eq!(whole, [false, true, true, false, false]);
+        let mut disk = Disk::from([(File::Slot(Slot::BootOdd), record(BOOT_MAX).encode())]);
+        assert_eq!(start(&mut disk).unwrap().record.boot, BOOT_MAX + 3);
     }
 
     proptest! {

@@ -63,6 +63,10 @@ pub struct Recovery {
     boot: BootRecord,
     state: Option<State>,
     ledger: Ledger,
+    /// The numbers of the segments that are there, ascending.
+    segments: Vec<u64>,
+    /// Whether anything is known to be lost.
+    is_damaged: bool,
     last_index: u64,
     entries: u64,
     volumes: BTreeMap<u64, u64>,
@@ -81,10 +85,13 @@ impl Recovery {
     /// entries count where they are.
     #[must_use]
     pub fn new(config: &Config, boot: BootRecord, segments: Vec<(u64, u64)>, read_only: Option<DiskError>) -> Self {
+        let numbers = segments.iter().map(|(number, _)| *number).collect();
         let files = Files::new(boot.key, FileKind::Journal, segments, BTreeMap::new());
         Self {
             config: *config,
             boot,
+            segments: numbers,
+            is_damaged: false,
             state: Some(State::Scanning(Box::new(files))),
             ledger: Ledger::new(),
             last_index: 0,
@@ -204,7 +211,8 @@ impl Recovery {
 
     /// Applies an entry. One that was copied by an earlier boot comes twice and counts once. A hole in the indexes is no
     /// damage by itself: whatever is lost is known by its position in a file, and the log leaves a hole behind it, which
-    /// stays when the file is brought back.
+    /// stays when the file is brought back. But together with a hole in the numbers of segments it is: the only head that
+    /// names the missing one may be lost as well.
     fn entry(&mut self, number: u64, record: &Record, tail: bool) {
         let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
@@ -218,6 +226,9 @@ impl Recovery {
         };
         if entry.index <= self.last_index {
             return;
+        }
+        if entry.index > self.last_index + 1 && !self.is_damaged {
+            self.miss_segment(number);
         }
         self.last_index = entry.index;
         self.lost = 0;
@@ -242,14 +253,29 @@ impl Recovery {
             last: position,
             kind: DamageKind::Broken,
         };
+        self.report(damage);
+        self.note_lost(1);
+    }
+
+    /// Entries before those of this segment are gone, and nothing has told of it: a segment before it is missing.
+    fn miss_segment(&mut self, number: u64) {
+        let missing = (1..number).rev().find(|earlier| self.segments.binary_search(earlier).is_err());
+        if let Some(missing) = missing {
+            let file = File::Journal(missing);
+            self.report(Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Missing });
+            self.is_damaged = true;
+        }
+    }
+
+    fn report(&mut self, damage: Damage) {
         self.notes.push(Note::Damaged(damage));
         if self.damages.len() < DAMAGES_MAX {
             self.damages.push(damage);
         }
-        self.note_lost(1);
     }
 
     const fn note_lost(&mut self, records: u64) {
+        self.is_damaged = true;
         self.lost = self.lost.saturating_add(records);
     }
 }
