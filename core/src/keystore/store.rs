@@ -227,6 +227,8 @@ pub struct Store {
     /// Puts and touches that wait for the next volume.
     queue: VecDeque<Ask>,
     collecting: Option<Collect>,
+    /// Slices of collects that were done.
+    slices: u64,
     compaction: Compaction,
     reads: BTreeMap<u64, Read>,
     next_read: u64,
@@ -253,6 +255,7 @@ impl Store {
             unwritten: VecDeque::new(),
             queue: VecDeque::new(),
             collecting: None,
+            slices: 0,
             compaction: Compaction::new(),
             reads: BTreeMap::new(),
             next_read: 1,
@@ -305,6 +308,12 @@ impl Store {
     #[must_use]
     pub const fn usage(&self) -> VolumeUse {
         self.index.total()
+    }
+
+    /// Slices of collects that were done so far: a slice over chunks that all stay shows in nothing else.
+    #[must_use]
+    pub const fn collect_slices(&self) -> u64 {
+        self.slices
     }
 
     /// Why nothing is written any more.

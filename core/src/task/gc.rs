@@ -23,7 +23,7 @@ use crate::node::request::{GcSummary, Reply, RequestError};
 use crate::time::{Instant, Now};
 
 /// What a collection hears.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A deadline passed, or the collection is stepped for the first time.
     Wake,
@@ -42,7 +42,7 @@ pub enum Event {
 }
 
 /// What a collection wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Propose this to the ledger, and say what came of it.
     Propose(Command),

@@ -5,6 +5,7 @@
 mod courier;
 mod disk;
 mod files;
+mod gc;
 mod get;
 mod log;
 mod node;
@@ -117,6 +118,24 @@ fn inhabited() -> Vec<Inhabited> {
         Inhabited::new(
             verify::Round::new,
             &["Load", "Finding", "Damage", "Missing", "Mismatch", "Verified", "Cancelled", "Misuse"],
+        ),
+        Inhabited::new(
+            gc::Office::new,
+            &[
+                "Reap",
+                "SweepStart",
+                "SweepComplete",
+                "Sweep",
+                "CancelSweep",
+                "AwaitOlder",
+                "EndOlder",
+                "Collect",
+                "Compact",
+                "Collected",
+                "Cancelled",
+                "SweepStopped",
+                "GcSuperseded",
+            ],
         ),
         Inhabited::new(|_| sweep::Ground::new(), &["Load", "Done", "Cancelled", "BadManifest"]),
     ]

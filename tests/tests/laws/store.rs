@@ -87,6 +87,10 @@ impl Habitat for Shelf {
         }
     }
 
+    fn progress(store: &Store) -> u64 {
+        store.collect_slices()
+    }
+
     fn bytes(effect: &Effect) -> usize {
         if let Effect::Disk { request, .. } = effect { encoded_bytes(request) } else { 0 }
     }

@@ -47,6 +47,10 @@ impl<H: Habitat> Habitat for Watched<H> {
         self.habitat.observe(effects);
     }
 
+    fn progress(machine: &Self::Machine) -> u64 {
+        H::progress(machine)
+    }
+
     fn bytes(effect: &Effect<Self>) -> usize {
         H::bytes(effect)
     }

@@ -100,6 +100,7 @@ impl Store {
         if collect.due.take().is_none() {
             return;
         }
+        self.slices += 1;
         if collect.walks() { self.walk_slice() } else { self.drop_slice(out) }
     }
 
