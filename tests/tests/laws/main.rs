@@ -57,6 +57,11 @@ impl Inhabited {
 
 /// Every machine of the core.
 fn inhabited() -> Vec<Inhabited> {
+    parts().into_iter().chain(tasks()).collect()
+}
+
+/// The node and what it is made of.
+fn parts() -> Vec<Inhabited> {
     vec![
         Inhabited::new(
             node::Town::new,
@@ -96,6 +101,12 @@ fn inhabited() -> Vec<Inhabited> {
             log::Desk::new,
             &["Append", "Sync", "Committed", "Refused", "Closed", "Stopped", "Unknown", "Closing", "Sealed", "Settled"],
         ),
+    ]
+}
+
+/// What has an end.
+fn tasks() -> Vec<Inhabited> {
+    vec![
         Inhabited::new(
             put::Counter::new,
             &[
