@@ -116,7 +116,8 @@ pub struct Proposal {
     /// The content.
     pub manifest: Manifest,
     /// For every volume that holds a chunk of this put, in ascending order: its number and the largest position of such
-    /// a chunk. The ledger's record makes them known durable (protocols J6). At most [`PUT_VOLUMES_MAX`].
+    /// a chunk. The ledger's record makes them known durable (protocols J6). At most
+    /// [`crate::limits::PUT_VOLUMES_MAX`].
     pub volumes: Vec<(u64, u64)>,
 }
 
