@@ -6,6 +6,7 @@ use core::fmt;
 use crate::disk::damage::Damage;
 use crate::disk::{DiskError, File};
 use crate::id::ChunkId;
+use crate::keystore::Place;
 
 /// Something worth knowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,8 +64,13 @@ pub enum Note {
         /// What the disk said.
         error: DiskError,
     },
-    /// A chunk read from disk was not what it was stored as.
-    ChunkMismatch(ChunkId),
+    /// A chunk could not be read, or was not what it was stored as.
+    ChunkMismatch {
+        /// The chunk.
+        chunk: ChunkId,
+        /// Where its record is.
+        place: Place,
+    },
     /// A chunk that was stored again was found damaged and is written anew.
     ChunkHealed(ChunkId),
     /// A write failed: nothing is written until the next start.
@@ -104,7 +110,9 @@ impl fmt::Display for Note {
             Self::RemovalFailed { file, error } => {
                 write!(f, "{file}: {error}; no space is given back until the next start")
             }
-            Self::ChunkMismatch(chunk) => write!(f, "chunk {chunk} is damaged on disk"),
+            Self::ChunkMismatch { chunk, place: Place { volume, offset, .. } } => {
+                write!(f, "chunk {chunk} in {} at byte {offset} is damaged on disk", File::Volume(*volume))
+            }
             Self::ChunkHealed(chunk) => write!(f, "chunk {chunk} was damaged and is stored anew"),
             Self::WritesStopped { file, error } => {
                 write!(f, "{file} can't be written ({error}): no more writes until the next start")

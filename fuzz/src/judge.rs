@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dps_core::disk::damage::Damage;
 use dps_core::disk::record::{Head, Kind, Predecessor};
-use dps_core::disk::recover::{Ending, Recovery, Step};
+use dps_core::disk::recover::{Ending, Recovery, Standing, Step};
 use dps_core::note::Note;
 
 use crate::image::{Honest, Image, KEY};
@@ -73,7 +73,7 @@ fn recover(image: &Image, floors: &Floors) -> Verdict {
         assert!(steps <= steps_max, "{steps} steps for {bytes} bytes");
         match recovery.advance() {
             Step::Disk(request) => recovery.done(&memory.perform(request)),
-            Step::Record { number, record, tail } => {
+            Step::Record { number, record, standing } => {
                 let position = record.header.position;
                 let written = image.written.get(&number).expect("only files that were written are read");
                 let index = usize::try_from(position).expect("positions are small") - 1;
@@ -81,6 +81,7 @@ fn recover(image: &Image, floors: &Floors) -> Verdict {
                 assert_eq!(record.header, honest.header, "a header that was never written");
                 assert_eq!(record.offset, honest.offset, "a record in another place");
                 assert_eq!(record.covered, honest.covered, "a body that was never written");
+                let tail = standing == Standing::Tail;
                 assert!(tail || tail_of.is_empty(), "the tail comes last");
                 if tail {
                     tail_of.insert((number, position));

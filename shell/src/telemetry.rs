@@ -40,7 +40,7 @@ pub fn start(verbose: u8, format: Format) {
 /// Logs one observation of the core.
 pub(crate) fn note(note: &Note) {
     match note {
-        Note::Damaged(_) | Note::ChunkMismatch(_) | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
+        Note::Damaged(_) | Note::ChunkMismatch { .. } | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
             warn!("{note}")
         }
         Note::RemovalFailed { .. } => warn!("{note}"),

@@ -97,7 +97,7 @@ fn draw_config(rng: &mut Rng) -> RawConfig {
     let small = |rng: &mut Rng, low: u64, high: u64| u32::try_from(rng.between(low, high)).expect("a small number");
     let min_log = rng.between(4, 6);
     let block_bytes_min = 1_u32 << min_log;
-    let block_bytes_max = 1_u32 << rng.between(min_log.max(6), 9);
+    let block_bytes_max = 1_u32 << rng.between(min_log.max(6), 11);
     let micros = |rng: &mut Rng, low: u64, high: u64| Duration::from_micros(rng.between(low, high));
     RawConfig {
         block_bytes_min,

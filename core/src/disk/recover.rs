@@ -29,14 +29,26 @@ pub enum Step {
         number: u64,
         /// The record.
         record: Record,
-        /// Whether it was not known durable and must be copied into a fresh file. Only in the last file; such records
-        /// come last.
-        tail: bool,
+        /// How far it can be relied on.
+        standing: Standing,
     },
     /// Something to tell.
     Note(Note),
     /// Everything is read.
     End,
+}
+
+/// How far a record that counts can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was synced.
+    Durable,
+    /// It is behind what is known durable of an older file, and the head that says what of it counts is lost. It may be
+    /// nowhere but in the operating system's memory, so nothing new may rely on it.
+    Doubtful,
+    /// It is behind what is known durable of the last file, so it must be copied into a fresh one. Such records come
+    /// last.
+    Tail,
 }
 
 /// How the files ended.
@@ -345,7 +357,8 @@ impl Recovery {
             // tail counts: what it copied is there, too. A chunk that it cut may come back, but no word that one is gone.
             let counts = is_last || record.header.kind != Kind::Drop;
             if matters(&record) && counts {
-                self.tail.push_back(Step::Record { number: current.number, record, tail: is_last });
+                let standing = if is_last { Standing::Tail } else { Standing::Doubtful };
+                self.tail.push_back(Step::Record { number: current.number, record, standing });
             }
         }
         if is_last && end < current.len && current.scanner.refused().is_none() {
@@ -420,7 +433,7 @@ impl Current {
                 Held::Record(record) => {
                     self.released = (first, record.end());
                     if matters(&record) {
-                        return Some(Step::Record { number: self.number, record, tail: false });
+                        return Some(Step::Record { number: self.number, record, standing: Standing::Durable });
                     }
                 }
                 Held::Gap(gap) => {

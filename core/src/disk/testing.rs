@@ -12,7 +12,7 @@ use super::record::volume::DropRecord;
 use super::record::{
     CHUNK_PREFIX_LEN, FileKey, FileKind, HEAD_BODY_LEN, Head, Header, Kind, Predecessor, Stamp, chunk_prefix_len,
 };
-use super::recover::{Ending, Recovery, Step};
+use super::recover::{Ending, Recovery, Standing, Step};
 use super::scan::Record;
 use super::writer::{Writer, WriterOp};
 use super::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
@@ -310,8 +310,8 @@ impl Inode {
 /// What a recovery of one kind of files came to.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    /// File, record, and whether it is of the tail.
-    pub(crate) records: Vec<(u64, Record, bool)>,
+    /// File, record, and how far it can be relied on.
+    pub(crate) records: Vec<(u64, Record, Standing)>,
     pub(crate) notes: Vec<Note>,
     pub(crate) ending: Ending,
 }
@@ -322,9 +322,9 @@ impl Recovered {
         self.ending.damages.iter().map(|Damage { file, first, last, .. }| (*file, *first, *last)).collect()
     }
 
-    /// File and position of each record.
-    pub(crate) fn positions(&self, tail: bool) -> Vec<(u64, u64)> {
-        let wanted = self.records.iter().filter(|(.., of_tail)| *of_tail == tail);
+    /// File and position of each record of this standing.
+    pub(crate) fn positions(&self, standing: Standing) -> Vec<(u64, u64)> {
+        let wanted = self.records.iter().filter(|(.., found)| *found == standing);
         wanted.map(|(number, record, _)| (*number, record.header.position)).collect()
     }
 }
@@ -341,7 +341,7 @@ pub(crate) fn run(mut recovery: Recovery, disk: &mut TestDisk) -> Recovered {
     loop {
         match recovery.advance() {
             Step::Disk(request) => recovery.done(&disk.perform(&request)),
-            Step::Record { number, record, tail } => records.push((number, record, tail)),
+            Step::Record { number, record, standing } => records.push((number, record, standing)),
             Step::Note(note) => notes.push(note),
             Step::End => break,
         }

@@ -26,6 +26,9 @@ pub enum Trust {
     Proven,
     /// They were durable once.
     Unchecked,
+    /// They are whole, but perhaps they, or a mark of the chunk, were never durable: they can be read, and a put writes
+    /// them anew.
+    Doubtful,
     /// They were found bad: a put writes them anew.
     Bad,
 }
@@ -179,9 +182,23 @@ impl Index {
         Some(located)
     }
 
-    /// Remembers how far the bytes of a chunk are trusted, if it still is where they were read.
-    pub fn judge(&mut self, id: &ChunkId, place: Place, trust: Trust) {
-        self.update(id, place, |located| located.trust = trust);
+    /// Remembers whether the bytes of a chunk were found good, if it still is where they were read.
+    pub fn judge(&mut self, id: &ChunkId, place: Place, good: bool) {
+        self.update(id, place, |located| {
+            located.trust = match (good, located.trust) {
+                (false, _) => Trust::Bad,
+                // That they can be read does not say that they are durable.
+                (true, Trust::Doubtful) => Trust::Doubtful,
+                (true, Trust::Proven | Trust::Unchecked | Trust::Bad) => Trust::Proven,
+            };
+        });
+    }
+
+    /// Remembers that a chunk, or its mark, may not be durable.
+    pub fn doubt(&mut self, id: &ChunkId) {
+        if let Some(located) = self.get(id) {
+            self.insert(*id, Located { trust: Trust::Doubtful, ..located });
+        }
     }
 
     /// Sets the mark of a chunk; `raised_in` is the volume of the mark record that says so.
@@ -391,6 +408,7 @@ impl Index {
             Trust::Proven => 0,
             Trust::Unchecked => 1,
             Trust::Bad => 2,
+            Trust::Doubtful => 3,
         };
         let mut fields = Fields::default();
         fields.put(SEQUENCE_BITS, sequence);
@@ -421,7 +439,8 @@ impl Index {
         let trust = match fields.take(TRUST_BITS) {
             0 => Trust::Proven,
             1 => Trust::Unchecked,
-            _ => Trust::Bad,
+            2 => Trust::Bad,
+            _ => Trust::Doubtful,
         };
         let mark = fields.take(MARK_BITS);
         Located { place: Place { volume, offset, position }, sequence, bytes, marked, mark, raised_in, trust, stale }

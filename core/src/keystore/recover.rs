@@ -16,9 +16,9 @@ use crate::disk::catalog::{Catalog, ReadStep, Reading};
 use crate::disk::damage::Damage;
 use crate::disk::fresh::Fresh;
 use crate::disk::record::FileKind;
-use crate::disk::recover::{Ending, Recovery as Files, Step as FileStep};
+use crate::disk::recover::{Ending, Recovery as Files, Standing, Step as FileStep};
 use crate::disk::writer::Written;
-use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
+use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
 use crate::limits::STEP_ITEMS_MAX;
 use crate::note::Note;
 
@@ -41,6 +41,8 @@ enum State {
     Removing { publication: VecDeque<DiskRequest>, left: Vec<u64> },
     /// Reading the volumes.
     Scanning(Box<Files>),
+    /// Reading the chunks that count where they are although they are not known durable.
+    Proving { ending: Ending, left: VecDeque<Found> },
     /// Copying the tail's whole records into a fresh volume; those that are copied have these places there.
     Copying { ending: Ending, copies: Vec<Place>, fresh: Fresh },
     /// Nothing is left to do.
@@ -59,6 +61,9 @@ pub struct Recovery {
     catalog: Option<Catalog>,
     history: History,
     state: Option<State>,
+    /// What is not known durable, and will not be copied.
+    doubtful: VecDeque<Found>,
+    /// What is not known durable of the last volume.
     tail: Vec<Found>,
     read_only: Option<DiskError>,
     notes: Vec<Note>,
@@ -66,7 +71,7 @@ pub struct Recovery {
 
 impl Recovery {
     /// Recovery of `volumes` (number and length, ascending). `floors` has the positions that the journal names (rule
-    /// J6). With `read_only` nothing is written, and the tail's chunks count where they are.
+    /// J6). With `read_only` nothing is written, and the tail's whole chunks count where they are.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -83,6 +88,7 @@ impl Recovery {
             catalog: None,
             history: History::new(&[]),
             state: Some(State::Cataloging(Reading::new(boot.store))),
+            doubtful: VecDeque::new(),
             tail: Vec::new(),
             read_only,
             notes: Vec::new(),
@@ -99,6 +105,7 @@ impl Recovery {
                 State::Cataloging(reading) => self.read_catalog(reading),
                 State::Removing { publication, left } => self.remove_again(publication, left),
                 State::Scanning(files) => self.scan(files),
+                State::Proving { ending, left } => self.prove(ending, left),
                 State::Copying { ending, copies, fresh } => self.copy(ending, copies, fresh),
                 State::Ready(ending, fresh) => (State::Ready(ending, fresh), Some(Step::Ready)),
             };
@@ -133,6 +140,13 @@ impl Recovery {
                 }
             }
             State::Scanning(files) => files.done(&result),
+            State::Proving { left, .. } => {
+                let found = left.pop_front().expect("a chunk was read");
+                // One that is torn was nowhere known durable, so it is as if it were not there.
+                if matches!(result, Ok(DiskReply::Verified(_))) {
+                    self.history.enter(Found { doubtful: true, ..found });
+                }
+            }
             State::Copying { fresh, .. } if fresh.is_outstanding() => {
                 if let Err(error) = fresh.done(&result) {
                     self.give_up(error);
@@ -203,9 +217,12 @@ impl Recovery {
         match files.advance() {
             FileStep::Disk(request) => (State::Scanning(files), Some(Step::Disk(request))),
             FileStep::Note(note) => (State::Scanning(files), Some(Step::Note(note))),
-            FileStep::Record { number, record, tail } => {
-                if let Some(found) = Found::read(number, &record) {
-                    if tail { self.tail.push(found) } else { self.history.enter(found) }
+            FileStep::Record { number, record, standing } => {
+                match (Found::read(number, &record), standing) {
+                    (Some(found), Standing::Durable) => self.history.enter(found),
+                    (Some(found), Standing::Doubtful) => self.doubtful.push_back(found),
+                    (Some(found), Standing::Tail) => self.tail.push(found),
+                    (None, _) => {}
                 }
                 (State::Scanning(files), None)
             }
@@ -215,17 +232,36 @@ impl Recovery {
                     self.notes.push(Note::WritesStopped { file, error });
                     self.read_only.get_or_insert(error);
                 }
-                if ending.closed || ending.last.number == 0 {
-                    return (State::Ready(ending, None), None);
-                }
-                if self.read_only.is_some() {
-                    self.count_tail_where_it_is();
-                    return (State::Ready(ending, None), None);
-                }
-                let fresh = Fresh::new(&self.boot, FileKind::Volume, ending.last);
-                (State::Copying { ending, copies: Vec::new(), fresh }, None)
+                (self.doubt(ending), None)
             }
         }
+    }
+
+    /// What counts where it is although it is not known durable: of the tail only if it can't be copied. Whether that is
+    /// whole is not known then, so nothing in it makes a chunk go.
+    fn doubt(&mut self, ending: Ending) -> State {
+        if self.read_only.is_some() {
+            let tail = self.tail.drain(..).filter(|found| !matches!(found.what, What::Drop(_)));
+            self.doubtful.extend(tail);
+        }
+        State::Proving { ending, left: core::mem::take(&mut self.doubtful) }
+    }
+
+    /// Reads the next doubtful chunk, or goes on to the tail when none is left.
+    fn prove(&mut self, ending: Ending, mut left: VecDeque<Found>) -> (State, Option<Step>) {
+        if let Some(found) = left.front() {
+            if let Some(request) = found.read_request() {
+                return (State::Proving { ending, left }, Some(Step::Disk(request)));
+            }
+            let found = left.pop_front().expect("just looked at");
+            self.history.enter(Found { doubtful: true, ..found });
+            return (State::Proving { ending, left }, None);
+        }
+        if ending.closed || ending.last.number == 0 || self.read_only.is_some() {
+            return (State::Ready(ending, None), None);
+        }
+        let fresh = Fresh::new(&self.boot, FileKind::Volume, ending.last);
+        (State::Copying { ending, copies: Vec::new(), fresh }, None)
     }
 
     /// Copies the next record of the tail, or publishes the fresh volume when all are copied.
@@ -242,14 +278,9 @@ impl Recovery {
             return (State::Copying { ending, copies, fresh }, None);
         };
         let written = match &found.what {
-            What::Chunk { chunk, mark, bytes } => {
-                let request = DiskRequest::Read {
-                    file: File::Volume(found.place.volume),
-                    offset: found.bytes_offset(*mark),
-                    len: *bytes,
-                    verify: Verify::Chunk(*chunk),
-                };
-                return (State::Copying { ending, copies, fresh }, Some(Step::Disk(request)));
+            What::Chunk { .. } => {
+                let request = found.read_request();
+                return (State::Copying { ending, copies, fresh }, request.map(Step::Disk));
             }
             What::Mark(mark) => fresh.mark(found.sequence, mark),
             What::Drop(dropped) => fresh.dropped(found.sequence, dropped),
@@ -300,17 +331,7 @@ impl Recovery {
         self.read_only = Some(error);
         let Some(State::Copying { ending, fresh, .. }) = self.state.take() else { panic!("only a copy gives up") };
         self.notes.push(Note::WritesStopped { file: fresh.file(), error });
-        self.count_tail_where_it_is();
-        self.state = Some(State::Ready(ending, None));
-    }
-
-    /// Whether the tail is whole is not known, so nothing in it makes a chunk go.
-    fn count_tail_where_it_is(&mut self) {
-        for found in self.tail.drain(..) {
-            if !matches!(found.what, What::Drop(_)) {
-                self.history.enter(found);
-            }
-        }
+        self.state = Some(self.doubt(ending));
     }
 }
 

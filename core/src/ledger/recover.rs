@@ -13,7 +13,7 @@ use crate::disk::boot::BootRecord;
 use crate::disk::damage::{Damage, DamageKind};
 use crate::disk::fresh::Fresh;
 use crate::disk::record::FileKind;
-use crate::disk::recover::{Ending, Recovery as Files, Step as FileStep};
+use crate::disk::recover::{Ending, Recovery as Files, Standing, Step as FileStep};
 use crate::disk::scan::Record;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::limits::DAMAGES_MAX;
@@ -70,7 +70,8 @@ pub struct Recovery {
     last_index: u64,
     entries: u64,
     volumes: BTreeMap<u64, u64>,
-    /// Entries of the tail, encoded, to be copied.
+    /// Entries that are not known durable, encoded, to be copied: those of the tail, and those of an older segment if
+    /// the next one has nothing whole.
     tail: Vec<Vec<u8>>,
     /// Damage that only the entries show, at most [`DAMAGES_MAX`].
     damages: Vec<Damage>,
@@ -165,8 +166,8 @@ impl Recovery {
                 }
                 (State::Scanning(files), Some(Step::Note(note)))
             }
-            FileStep::Record { number, record, tail } => {
-                self.entry(number, &record, tail);
+            FileStep::Record { number, record, standing } => {
+                self.entry(number, &record, standing != Standing::Durable);
                 (State::Scanning(files), None)
             }
             FileStep::End => {
@@ -213,13 +214,13 @@ impl Recovery {
     /// damage by itself: whatever is lost is known by its position in a file, and the log leaves a hole behind it, which
     /// stays when the file is brought back. But together with a hole in the numbers of segments it is: the only head that
     /// names the missing one may be lost as well.
-    fn entry(&mut self, number: u64, record: &Record, tail: bool) {
+    fn entry(&mut self, number: u64, record: &Record, to_copy: bool) {
         let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
         let Some((command, entry)) = decoded else {
             self.lose(number, record);
             // Copied like the rest of the tail, or the next start would not know of the loss.
-            if tail {
+            if to_copy {
                 self.tail.push(record.covered.to_vec());
             }
             return;
@@ -238,7 +239,7 @@ impl Recovery {
             let floor = self.volumes.entry(volume).or_default();
             *floor = position.max(*floor);
         }
-        if tail {
+        if to_copy {
             self.tail.push(record.covered.to_vec());
         }
     }

@@ -179,7 +179,7 @@ impl World {
             Note::Damaged(_)
             | Note::BootRecordDamaged(_)
             | Note::CatalogDamaged(_)
-            | Note::ChunkMismatch(_)
+            | Note::ChunkMismatch { .. }
             | Note::ChunkHealed(_) => {
                 assert!(self.doubtful, "nothing is wrong with the disk: {note}");
             }

@@ -125,6 +125,24 @@ impl Damages {
             }
         }
     }
+
+    /// A note that reports damage or a failed write.
+    pub(crate) fn note(&self, note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
+        let excused = match note {
+            Note::Damaged(damage) => is_damage_excused(damage.file, disk),
+            Note::BootRecordDamaged(file) | Note::CatalogDamaged(file) => is_file_harmed(*file, disk),
+            // Nothing counts that was not whole at the start, so what is bad was harmed where it is.
+            Note::ChunkMismatch { place, .. } => self.is_harmed(place, disk, 0),
+            Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume, 0),
+            Note::WritesStopped { file, error } | Note::RemovalFailed { file, error } => {
+                disk.has_refused(*file, *error)
+            }
+            _ => true,
+        };
+        if !excused {
+            findings.correctness("D1", at, format!("the node notes what nothing caused: {note}"));
+        }
+    }
 }
 
 /// Records of a journal segment don't count either when those before them are lost.
@@ -139,20 +157,6 @@ fn is_damage_excused(file: File, disk: &Disk) -> bool {
 
 fn is_file_harmed(file: File, disk: &Disk) -> bool {
     disk.is_harmed(file, &(0..usize::MAX), 0)
-}
-
-/// A note that reports damage or a failed write.
-pub(crate) fn note(note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
-    let excused = match note {
-        Note::Damaged(damage) => is_damage_excused(damage.file, disk),
-        Note::BootRecordDamaged(file) | Note::CatalogDamaged(file) => is_file_harmed(*file, disk),
-        Note::ChunkMismatch(_) | Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume, 0),
-        Note::WritesStopped { file, error } | Note::RemovalFailed { file, error } => disk.has_refused(*file, *error),
-        _ => true,
-    };
-    if !excused {
-        findings.correctness("D1", at, format!("the node notes what nothing caused: {note}"));
-    }
 }
 
 /// A node that stopped itself: within the budget there is always enough left to start from.
@@ -271,7 +275,7 @@ mod tests {
         let damage = |file| Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Broken };
         let found = |disk: &Disk, file| {
             let mut findings = Findings::default();
-            note(&Note::Damaged(damage(file)), disk, 0, &mut findings);
+            Damages::new(2_000).note(&Note::Damaged(damage(file)), disk, 0, &mut findings);
             !findings.is_empty()
         };
         assert!(found(&disk, File::Volume(1)));

@@ -302,7 +302,7 @@ impl Observer for Workload {
     }
 
     fn noted(&mut self, view: &View<'_>, note: &Note) {
-        damage::note(note, view.disk, view.at, &mut self.oracle.findings);
+        self.oracle.damages.note(note, view.disk, view.at, &mut self.oracle.findings);
         match note {
             Note::Serving { .. } => self.serving = true,
             Note::WritesStopped { .. } => self.writes_stopped = true,

@@ -81,14 +81,17 @@ fn a_file_whose_successor_was_removed_ends_where_the_catalog_says() {
     last.settle(&mut disk);
     let ends = BTreeMap::from([(1, end), (3, (1, GOES_ON))]);
     let found = recover(&mut disk, &[], Some(catalog(4, &ends)));
-    assert_eq!((found.positions(false), found.positions(true)), (Vec::new(), Vec::new()));
+    assert_eq!((found.positions(Standing::Durable), found.positions(Standing::Tail)), (Vec::new(), Vec::new()));
     assert_eq!(found.ending.ends.get(&1), Some(&end));
     // Also if nothing of it was ever durable.
     let nothing = BTreeMap::from([(1, (0, 0)), (3, (1, GOES_ON))]);
     assert_eq!(recover(&mut disk, &[], Some(catalog(4, &nothing))).records.len(), 0);
     // Without that word they count, as nothing says otherwise.
     let found = recover(&mut disk, &[], Some(catalog(4, &BTreeMap::from([(1, (2, GOES_ON)), (3, (1, GOES_ON))]))));
-    assert_eq!(found.positions(false), [(1, 3), (1, 4)]);
+    assert_eq!(
+        (found.positions(Standing::Durable), found.positions(Standing::Doubtful)),
+        (Vec::new(), Vec::from([(1, 3), (1, 4)]))
+    );
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn a_tail_is_copied_and_what_follows_its_first_gap_is_cut() {
     pen.complete(&mut disk);
     disk.bytes_mut(File::Journal(1))[usize::try_from(written[1]).unwrap() + 100] ^= 1;
     let found = recover(&mut disk, FileKind::Journal, &[]);
-    assert_eq!((found.positions(false), found.positions(true)), (vec![], vec![(1, 2)]));
+    assert_eq!((found.positions(Standing::Durable), found.positions(Standing::Tail)), (vec![], vec![(1, 2)]));
     assert_eq!(found.ending.last, Predecessor { number: 1, position: 1, offset: written[0] });
     let len = disk.bytes(File::Journal(1)).unwrap().len() as u64;
     let cut = Note::TailCut { file: File::Journal(1), offset: written[1], bytes: len - written[1] };

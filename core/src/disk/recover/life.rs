@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::disk::File;
 use crate::disk::fresh::Fresh;
 use crate::disk::record::{FileKind, HEADER_LEN, Kind, Predecessor, chunk_id};
+use crate::disk::recover::Standing;
 use crate::disk::testing::{Pen, Recovered, TestDisk, boot, recover, rng};
 use crate::id::{ChunkId, VerifiedChunk};
 use crate::rng::Rng;
@@ -187,14 +188,14 @@ impl Life {
     /// What was found, and which of it is of the tail. In volumes the first chunk that is not whole ends the tail.
     fn read(&mut self, found: &Recovered) -> (Vec<Item>, Vec<Item>) {
         let (mut items, mut tail) = (Vec::new(), Vec::new());
-        for (number, record, of_tail) in &found.records {
+        for (number, record, standing) in &found.records {
             let item = match self.kind {
                 FileKind::Journal => item(&record.covered),
                 FileKind::Volume => {
                     let bytes = self.disk.bytes(File::Volume(*number)).unwrap();
                     let first = usize::try_from(record.offset).unwrap() + HEADER_LEN + 32;
                     let bytes = &bytes[first..usize::try_from(record.end()).unwrap()];
-                    if *of_tail && chunk_id(&record.covered) != Some(ChunkId::of(bytes)) {
+                    if *standing == Standing::Tail && chunk_id(&record.covered) != Some(ChunkId::of(bytes)) {
                         break;
                     }
                     assert_eq!(chunk_id(&record.covered), Some(ChunkId::of(bytes)), "what is durable is whole");
@@ -202,7 +203,7 @@ impl Life {
                 }
             };
             items.push(item);
-            if *of_tail {
+            if *standing == Standing::Tail {
                 tail.push(item);
             }
         }

@@ -205,14 +205,11 @@ impl Case {
         let found = recover(&mut self.disk, self.kind, &floors);
         let newest = self.disk.files(self.kind).last().map_or(0, |(number, _)| *number);
         let known_newest = self.floors.keys().max().copied().unwrap_or(0).max(newest);
-        let mut came: Vec<(u64, u64)> = found.positions(false);
-        came.extend(found.positions(true));
-        let mut wanted = expected.counted.clone();
-        wanted.extend(&expected.tail);
-        wanted.sort_unstable();
-        assert_eq!(came, wanted, "what counts comes back, in order");
-        let tail: Vec<_> = expected.tail.iter().filter(|(number, _)| *number == known_newest).copied().collect();
-        assert_eq!(found.positions(true), tail, "the newest file's tail is to be copied");
+        assert!(found.records.is_sorted_by_key(|(number, record, _)| (*number, record.header.position)), "in order");
+        let (tail, doubtful): (Vec<_>, Vec<_>) = expected.tail.iter().partition(|(number, _)| *number == known_newest);
+        assert_eq!(found.positions(Standing::Durable), expected.counted, "what was durable comes back");
+        assert_eq!(found.positions(Standing::Doubtful), doubtful, "so does what nothing says was cut");
+        assert_eq!(found.positions(Standing::Tail), tail, "the newest file's tail is to be copied");
         for (number, record, _) in &found.records {
             let before = &self.before[number][record.header.position as usize - 1];
             assert_eq!((record.header, record.offset), (before.header, before.offset as u64));

@@ -98,8 +98,8 @@ fn a_break_is_damage_where_something_proves_it_durable_and_else_a_tear() {
         let expected = if lost { vec![broken(ONE, offset, 4, 4)] } else { vec![] };
         assert_eq!(found.ending.damages, expected, "{name}");
         assert_eq!(found.ending.closed, sealed, "{name}");
-        let mut came = found.positions(false);
-        came.extend(found.positions(true));
+        let mut came = found.positions(Standing::Durable);
+        came.extend(found.positions(Standing::Tail));
         let expected = if lost { vec![(1, 2), (1, 3), (1, 5)] } else { vec![(1, 2), (1, 3)] };
         assert_eq!(came, expected, "{name}");
         let cut = found.notes.iter().any(|note| matches!(note, Note::TailCut { .. }));
@@ -122,7 +122,7 @@ fn how_much_of_a_gap_was_durable_is_known_at_the_end_of_the_file() {
     }
     let found = recover(&mut disk, JOURNAL, &[]);
     assert_eq!(found.ending.damages, [broken(ONE, places[0], 2, 4)]);
-    assert_eq!((found.positions(false), found.positions(true)), (at(1, 5..6), at(1, 6..7)));
+    assert_eq!((found.positions(Standing::Durable), found.positions(Standing::Tail)), (at(1, 5..6), at(1, 6..7)));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_missing_file_is_known_by_its_successor_or_by_a_floor() {
         let found = recover(&mut shelf.disk, JOURNAL, &floors);
         assert_eq!(found.ending.damages, expected, "{gone:?} {floors:?}");
         let left = (1..4).filter(|number| !gone.contains(number));
-        assert_eq!(found.positions(false), left.flat_map(|number| at(number, 2..5)).collect::<Vec<_>>());
+        assert_eq!(found.positions(Standing::Durable), left.flat_map(|number| at(number, 2..5)).collect::<Vec<_>>());
         assert_eq!(found.ending.last.number, newest, "a number that is known is never used again");
         assert_eq!(found.ending.closed, newest != 3 || !gone.contains(&3));
     }
@@ -180,7 +180,7 @@ fn a_loss_is_told_at_every_start_and_never_twice_in_one() {
     let second = recover(&mut shelf.disk, JOURNAL, &[]);
     assert_eq!(first.lost(), [(ONE, 5, 5)]);
     assert_eq!(second.lost(), first.lost());
-    assert_eq!(second.positions(false), [(1, 2), (1, 3), (1, 4), (2, 2)]);
+    assert_eq!(second.positions(Standing::Durable), [(1, 2), (1, 3), (1, 4), (2, 2)]);
 }
 
 #[test]
@@ -191,19 +191,20 @@ fn what_a_later_start_has_cut_never_comes_back() {
     shelf.last = Predecessor { number: 1, position: 3, offset: shelf.places[0][2].offset };
     shelf.sealed(1);
     let found = recover(&mut shelf.disk, JOURNAL, &[]);
-    assert_eq!(found.positions(false), [(1, 2), (1, 3), (2, 2)]);
+    assert_eq!(found.positions(Standing::Durable), [(1, 2), (1, 3), (2, 2)]);
     assert_eq!(found.lost(), []);
 }
 
 #[test]
-fn without_the_successors_head_a_tail_counts_where_it_is() {
+fn without_the_successors_head_a_tail_counts_and_is_doubtful() {
     let mut shelf = Shelf::new();
     shelf.open(2);
     shelf.last = Predecessor { number: 1, position: 1, offset: shelf.places[0][0].offset };
     shelf.sealed(2);
     shelf.disk.bytes_mut(File::Journal(2))[70] ^= 1;
     let found = recover(&mut shelf.disk, JOURNAL, &[]);
-    assert_eq!(found.positions(false), [(1, 2), (1, 3), (2, 2), (2, 3)]);
+    assert_eq!(found.positions(Standing::Durable), at(2, 2..4));
+    assert_eq!(found.positions(Standing::Doubtful), at(1, 2..4));
     assert_eq!(found.lost(), [(File::Journal(2), 1, 1)]);
 }
 
@@ -218,7 +219,7 @@ fn nothing_counts_behind_a_footer() {
     forged.encode(&stamp, end, b"abc", &mut more);
     shelf.disk.bytes_mut(ONE).extend_from_slice(&more);
     let found = recover(&mut shelf.disk, JOURNAL, &[]);
-    assert_eq!((found.positions(false), found.positions(true)), (at(1, 2..4), vec![]));
+    assert_eq!((found.positions(Standing::Durable), found.positions(Standing::Tail)), (at(1, 2..4), vec![]));
     assert_eq!(found.notes, [Note::TailCut { file: ONE, offset: end, bytes: more.len() as u64 }]);
     assert!(found.ending.closed);
 }
@@ -235,7 +236,7 @@ fn an_empty_file_is_no_damage() {
     shelf.sealed(1);
     shelf.disk.put(File::Journal(2), vec![]);
     let found = recover(&mut shelf.disk, JOURNAL, &[]);
-    assert_eq!((found.notes.len(), found.positions(false)), (0, vec![(1, 2)]));
+    assert_eq!((found.notes.len(), found.positions(Standing::Durable)), (0, vec![(1, 2)]));
     assert_eq!((found.ending.last.number, found.ending.closed), (2, false));
 }
 
@@ -250,7 +251,7 @@ fn a_sector_that_cannot_be_read_costs_the_records_in_it() {
     let (first, last) = (lost.clone().next().unwrap(), lost.last().unwrap());
     let expected = Damage { kind: DamageKind::Unreadable, ..broken(ONE, *first.1, first.0, last.0) };
     assert_eq!(found.ending.damages, [expected]);
-    assert_eq!(found.positions(false), at(1, (2..22).filter(|at| !(first.0..=last.0).contains(at))));
+    assert_eq!(found.positions(Standing::Durable), at(1, (2..22).filter(|at| !(first.0..=last.0).contains(at))));
     shelf.disk.mend();
     assert_eq!(recover(&mut shelf.disk, JOURNAL, &[]).lost(), []);
 }
@@ -264,7 +265,7 @@ fn a_file_that_refuses_every_read_is_given_up_at_once() {
         shelf.disk.refuse(File::Journal(2), error);
         for (floors, last) in [(&[(2, 7)][..], 7), (&[], 1)] {
             let found = recover(&mut shelf.disk, JOURNAL, floors);
-            assert_eq!(found.positions(false), at(1, 2..4));
+            assert_eq!(found.positions(Standing::Durable), at(1, 2..4));
             let expected = Damage { kind: DamageKind::Unreadable, ..broken(File::Journal(2), 0, 1, last) };
             assert_eq!(found.ending.damages, [expected], "what can't be looked at is no tail");
             assert_eq!(found.ending.refused, Some((File::Journal(2), error)));
@@ -313,7 +314,7 @@ fn copies_of_records_inside_chunks_are_never_taken_for_records() {
         disk.bytes_mut(file)[usize::try_from(offset).unwrap() + 40] ^= 1;
         let found = recover(&mut disk, FileKind::Volume, &[]);
         assert_eq!(found.lost(), [(file, position, position)]);
-        assert_eq!(found.positions(false), at(1, (2..13).filter(|at| *at != position)));
+        assert_eq!(found.positions(Standing::Durable), at(1, (2..13).filter(|at| *at != position)));
     }
 }
 
@@ -327,7 +328,7 @@ fn the_bytes_of_large_chunks_are_not_read() {
     pen.writer.seal();
     pen.settle(&mut disk);
     let found = recover(&mut disk, FileKind::Volume, &[]);
-    assert_eq!(found.positions(false), at(1, 2..31));
+    assert_eq!(found.positions(Standing::Durable), at(1, 2..31));
     assert!(disk.reads <= 40, "{} reads for 29 large chunks", disk.reads);
     assert!(disk.bytes_read <= 400 << 10, "{} bytes read", disk.bytes_read);
 }

@@ -18,7 +18,7 @@ fn any_located() -> impl Strategy<Value = Located> {
         offset,
         position,
     });
-    let trust = prop_oneof![Just(Trust::Proven), Just(Trust::Unchecked), Just(Trust::Bad)];
+    let trust = prop_oneof![Just(Trust::Proven), Just(Trust::Unchecked), Just(Trust::Doubtful), Just(Trust::Bad)];
     let raised_in = proptest::option::of((0..6u64).prop_map(|volume| u64::MAX - volume));
     let flags = (any::<bool>(), any::<bool>(), trust);
     (place, number(SEQUENCE_MAX), 0..=CHUNK_BYTES_MAX, number(EPOCH_MAX), raised_in, flags).prop_map(
@@ -39,7 +39,8 @@ fn any_located() -> impl Strategy<Value = Located> {
 enum Op {
     Insert(u64, Located),
     Remove(u64),
-    Judge(u64, bool, Trust),
+    Judge(u64, bool, bool),
+    Doubt(u64),
     SetMark(u64, u64, Option<u64>),
     Relocate(u64, bool, u64),
     FileBytes(u64, u64),
@@ -51,7 +52,8 @@ fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (chunk(), any_located()).prop_map(|(chunk, located)| Op::Insert(chunk, located)),
         2 => chunk().prop_map(Op::Remove),
-        1 => (chunk(), any::<bool>()).prop_map(|(chunk, there)| Op::Judge(chunk, there, Trust::Bad)),
+        2 => (chunk(), any::<bool>(), any::<bool>()).prop_map(|(chunk, there, good)| Op::Judge(chunk, there, good)),
+        1 => chunk().prop_map(Op::Doubt),
         2 => (chunk(), 0..=EPOCH_MAX, proptest::option::of(0..9u64))
             .prop_map(|(chunk, mark, raised_in)| Op::SetMark(chunk, mark, raised_in)),
         2 => (chunk(), any::<bool>(), any::<u64>()).prop_map(|(chunk, there, mark)| Op::Relocate(chunk, there, mark)),
@@ -79,11 +81,19 @@ proptest! {
                     prop_assert_eq!(index.insert(id(chunk), located), model.insert(id(chunk), located));
                 }
                 Op::Remove(chunk) => prop_assert_eq!(index.remove(&id(chunk)), model.remove(&id(chunk))),
-                Op::Judge(chunk, there, trust) => {
+                Op::Judge(chunk, there, good) => {
                     let Some(located) = model.get_mut(&id(chunk)) else { continue };
                     let place = if there { located.place } else { elsewhere(located.place) };
-                    index.judge(&id(chunk), place, trust);
-                    located.trust = if there { trust } else { located.trust };
+                    index.judge(&id(chunk), place, good);
+                    if there && !(good && located.trust == Trust::Doubtful) {
+                        located.trust = if good { Trust::Proven } else { Trust::Bad };
+                    }
+                }
+                Op::Doubt(chunk) => {
+                    index.doubt(&id(chunk));
+                    if let Some(located) = model.get_mut(&id(chunk)) {
+                        located.trust = Trust::Doubtful;
+                    }
                 }
                 Op::SetMark(chunk, mark, raised_in) => {
                     let Some(located) = model.get_mut(&id(chunk)) else { continue };

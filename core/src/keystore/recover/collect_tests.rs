@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::tests::{Start, open, start};
 use super::*;
 use crate::disk::Slot;
+use crate::disk::Verify;
 use crate::disk::testing::{TestDisk, boot, fixed_cases, rng};
 use crate::disk::writer::WriterOp;
 use crate::keystore::index::{Index, Located, Trust};

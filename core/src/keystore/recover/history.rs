@@ -1,15 +1,17 @@
 //! What the records of all volumes say together, in whatever order they come.
 //!
 //! Compaction moves records into later files under the sequence they had, so the order of files says nothing. Of the
-//! records of a chunk the largest sequence counts, and of copies with one sequence that in the latest file. A drop with a
-//! larger sequence than a chunk's record, or a mark's, undoes it; so drops are remembered until everything is read. So
-//! are marks, since the chunk that they are about may come later, and a drop between the two as well.
+//! records of a chunk the largest sequence counts, and of copies with one sequence a durable one, that in the latest file. A
+//! drop with a larger sequence than a chunk's record, or a mark's, undoes it; so drops are remembered until everything is
+//! read. So are marks, since the chunk that they are about may come later, and a drop between the two as well. A mark that
+//! is older than the chunk's record says nothing: whoever wrote that gave it a mark that is as large, or did not know it.
 
 use alloc::collections::BTreeMap;
 
 use crate::disk::record::volume::{DropRecord, MarkRecord};
 use crate::disk::record::{HEADER_LEN, Kind, chunk_id, chunk_prefix_len};
 use crate::disk::scan::Record;
+use crate::disk::{DiskRequest, File, Verify};
 use crate::id::ChunkId;
 use crate::keystore::Place;
 use crate::keystore::index::{DropPlace, Index, Located, Trust};
@@ -20,6 +22,8 @@ pub(super) struct Found {
     pub(super) place: Place,
     pub(super) sequence: u64,
     pub(super) record_len: u64,
+    /// Whether it may not be durable.
+    pub(super) doubtful: bool,
     pub(super) what: What,
 }
 
@@ -50,13 +54,27 @@ impl Found {
             Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => return None,
         };
         let place = Place { volume, offset: record.offset, position: header.position };
-        Some(Self { place, sequence: header.sequence, record_len: header.record_len(), what })
+        Some(Self { place, sequence: header.sequence, record_len: header.record_len(), doubtful: false, what })
     }
 
-    /// Where the bytes of a chunk with this mark are.
-    pub(super) const fn bytes_offset(&self, mark: u64) -> u64 {
-        self.place.offset + (HEADER_LEN + chunk_prefix_len(mark > 0)) as u64
+    /// The request that reads and verifies the chunk; `None` if it is none.
+    pub(super) fn read_request(&self) -> Option<DiskRequest> {
+        let What::Chunk { chunk, mark, bytes } = self.what else { return None };
+        Some(DiskRequest::Read {
+            file: File::Volume(self.place.volume),
+            offset: self.place.offset + (HEADER_LEN + chunk_prefix_len(mark > 0)) as u64,
+            len: bytes,
+            verify: Verify::Chunk(chunk),
+        })
     }
+}
+
+/// A mark that a record gives to a chunk. Of copies of one record the greatest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Raised {
+    mark: u64,
+    durable: bool,
+    volume: u64,
 }
 
 /// Everything that was found.
@@ -66,8 +84,8 @@ pub(super) struct History {
     index: Index,
     /// The newest drop of each chunk that has one.
     drops: BTreeMap<ChunkId, u64>,
-    /// Marks by chunk and sequence, with the volume of the record.
-    marks: BTreeMap<(ChunkId, u64), (u64, u64)>,
+    /// Marks by chunk and sequence.
+    marks: BTreeMap<(ChunkId, u64), Raised>,
     next_sequence: u64,
 }
 
@@ -83,11 +101,17 @@ impl History {
 
     /// Takes a record.
     pub(super) fn enter(&mut self, found: Found) {
-        let Found { place, sequence, record_len, what } = found;
+        let Found { place, sequence, record_len, doubtful, what } = found;
         self.next_sequence = self.next_sequence.max(sequence + 1);
         match what {
-            What::Chunk { chunk, mark, bytes } => self.chunk(chunk, place, sequence, bytes, mark),
-            What::Mark(MarkRecord { chunk, mark }) => self.mark(chunk, sequence, mark, place.volume),
+            What::Chunk { chunk, mark, bytes } => {
+                let (marked, raised_in, stale) = (mark > 0, None, false);
+                let trust = if doubtful { Trust::Doubtful } else { Trust::Unchecked };
+                self.chunk(chunk, Located { place, sequence, bytes, marked, mark, raised_in, trust, stale });
+            }
+            What::Mark(MarkRecord { chunk, mark }) => {
+                self.mark(chunk, sequence, Raised { mark, durable: !doubtful, volume: place.volume });
+            }
             What::Drop(DropRecord { from, through, chunks, .. }) => {
                 chunks.into_iter().for_each(|chunk| self.dropped(chunk, sequence));
                 if self.index.is_drop_needed(from, through, &[]) {
@@ -100,8 +124,15 @@ impl History {
 
     /// The index of all chunks, and the sequence of the next record.
     pub(super) fn into_index(self) -> (Index, u64) {
-        let Self { mut index, marks, next_sequence, .. } = self;
-        for ((chunk, _), (mark, volume)) in marks {
+        let Self { mut index, mut marks, next_sequence, .. } = self;
+        marks.retain(|(chunk, sequence), raised| {
+            let says = |located: Located| located.sequence <= *sequence && located.mark < raised.mark;
+            index.get(chunk).is_some_and(says)
+        });
+        for ((chunk, _), Raised { mark, durable, volume }) in marks {
+            if !durable {
+                index.doubt(&chunk);
+            }
             if index.get(&chunk).is_some_and(|located| located.mark < mark) {
                 index.set_mark(&chunk, mark, Some(volume));
             }
@@ -113,31 +144,31 @@ impl History {
         self.drops.get(chunk).is_some_and(|dropped| *dropped > sequence)
     }
 
-    fn chunk(&mut self, chunk: ChunkId, place: Place, sequence: u64, bytes: u32, mark: u64) {
-        if self.is_dropped(&chunk, sequence) {
+    fn chunk(&mut self, chunk: ChunkId, found: Located) {
+        if self.is_dropped(&chunk, found.sequence) {
             return;
         }
-        let (marked, raised_in, trust, stale) = (mark > 0, None, Trust::Unchecked, false);
-        let found = Located { place, sequence, bytes, marked, mark, raised_in, trust, stale };
         let Some(known) = self.index.get(&chunk) else {
             self.index.insert(chunk, found);
             return;
         };
-        let newer = (found.sequence, found.place.volume) >= (known.sequence, known.place.volume);
+        let rank = |copy: &Located| (copy.sequence, copy.trust != Trust::Doubtful, copy.place.volume);
+        let newer = rank(&found) >= rank(&known);
         let (winner, loser) = if newer { (found, known) } else { (known, found) };
         let stale = known.stale || winner.place.volume != loser.place.volume;
         self.index.insert(chunk, Located { stale, ..winner });
         if loser.mark > winner.mark {
-            self.mark(chunk, loser.sequence, loser.mark, loser.place.volume);
+            let durable = loser.trust != Trust::Doubtful;
+            self.mark(chunk, loser.sequence, Raised { mark: loser.mark, durable, volume: loser.place.volume });
         }
     }
 
-    fn mark(&mut self, chunk: ChunkId, sequence: u64, mark: u64, volume: u64) {
+    fn mark(&mut self, chunk: ChunkId, sequence: u64, raised: Raised) {
         if self.is_dropped(&chunk, sequence) {
             return;
         }
-        let known = self.marks.entry((chunk, sequence)).or_insert((mark, volume));
-        *known = (mark, volume).max(*known);
+        let known = self.marks.entry((chunk, sequence)).or_insert(raised);
+        *known = raised.max(*known);
     }
 
     fn dropped(&mut self, chunk: ChunkId, sequence: u64) {

@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::damage::DamageKind;
 use crate::disk::record::{CHUNK_PREFIX_LEN, HEADER_LEN};
+use crate::disk::recover::Standing;
 use crate::disk::testing::{TestDisk, any_pieces, boot, fixed_cases, forge, rng};
 use crate::disk::writer::WriterOp;
 use crate::keystore::ChunkFault;
 use crate::keystore::StoreError;
+use crate::keystore::index::Trust;
 use crate::keystore::store::Event;
 use crate::keystore::store::tests::{Desk, chunk, config};
 use crate::rng::Rng;
@@ -407,7 +409,9 @@ fn a_copied_chunk_is_found_in_the_fresh_volume() {
     // Without the fresh volume's head nothing says where the old one ends, so both are found.
     disk.bytes_mut(File::Volume(2))[70] ^= 1;
     let probe = crate::disk::testing::recover(&mut disk, FileKind::Volume, &[]);
-    assert_eq!(probe.positions(false).len(), 6, "three in each");
+    for standing in [Standing::Durable, Standing::Doubtful] {
+        assert_eq!(probe.positions(standing).len(), 3, "three in each");
+    }
     for (number, record, _) in probe.records {
         if number == 1 {
             disk.bytes_mut(File::Volume(1))[usize::try_from(record.offset + CHUNK_OFFSET).unwrap()] ^= 1;
@@ -416,6 +420,52 @@ fn a_copied_chunk_is_found_in_the_fresh_volume() {
     let how = Start { volume_bytes: LARGE, boot: 3, ..Start::default() };
     let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
     assert_eq!(loads(&mut Desk::new(opened.store, disk), 0..9), [1, 2, 3]);
+}
+
+/// Chunks that a killed process never synced, and a fresh volume with copies of them of which nothing can be read.
+fn doubtful(numbers: core::ops::Range<u64>) -> TestDisk {
+    let mut disk = open(killed(numbers), LARGE, 2).disk;
+    disk.bytes_mut(File::Volume(2)).fill(0);
+    disk
+}
+
+#[test]
+fn a_put_of_a_doubtful_chunk_writes_it_anew() {
+    for seed in 0..40 {
+        let mut desk = open(doubtful(1..6), LARGE, 3);
+        assert_eq!(loads(&mut desk, 0..9), [1, 2, 3, 4, 5], "they can be read");
+        assert_eq!(desk.located(2).trust, Trust::Doubtful, "which proves no sync");
+        desk.stored.clear();
+        desk.put(1, 2);
+        desk.settle();
+        assert!(desk.stored[0].1.is_ok_and(|stored| stored.fresh));
+        assert_eq!(desk.notes, [Note::Synced(File::Volume(3))], "nothing was broken");
+        let disk = desk.disk.crash(&mut rng(seed));
+        let good = loads(&mut open(disk, LARGE, 4), 0..9);
+        assert!(good.contains(&2), "seed {seed}: {good:?}");
+    }
+}
+
+#[test]
+fn a_doubtful_chunk_that_is_torn_is_not_there() {
+    let mut disk = doubtful(1..6);
+    let probe = crate::disk::testing::recover(&mut disk, FileKind::Volume, &[]);
+    assert_eq!(probe.positions(Standing::Doubtful).len(), 5);
+    let third = usize::try_from(probe.records[2].1.offset + CHUNK_OFFSET).unwrap();
+    disk.bytes_mut(File::Volume(1))[third] ^= 1;
+    let mut desk = open(disk, LARGE, 3);
+    assert_eq!(loads(&mut desk, 0..9), [1, 2, 4, 5]);
+    desk.loaded.clear();
+    desk.get(3, 3);
+    assert_eq!(desk.loaded[0].1, Err(ChunkFault::Missing { lost_volumes: vec![] }));
+    // A start that may not write takes no torn chunk of a tail for a whole one either.
+    let mut disk = killed(1..6);
+    disk.bytes_mut(File::Volume(1))[third] ^= 1;
+    let how = Start { volume_bytes: LARGE, boot: 2, read_only: Some(DiskError::ReadOnly), ..Start::default() };
+    let opened = start(&mut disk, &BTreeMap::new(), how, &mut rng(0)).unwrap();
+    let desk = Desk::new(opened.store, disk);
+    assert_eq!(desk.store.chunk_count(), 4);
+    assert_eq!(desk.located(4).trust, Trust::Doubtful);
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Store {
         }
         let Body::Bytes(chunk) = ask.body else { panic!("only a put has something to write") };
         let known = self.index.get(&chunk.id());
-        if known.is_some() {
+        if known.is_some_and(|known| known.trust == Trust::Bad) {
             out.push(Effect::Note(Note::ChunkHealed(chunk.id())));
         }
         let mark = known.map_or(0, |older| older.mark).max(ask.lease);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{Effect, Read, Store, Ticket, Token};
 use crate::disk::{DiskReply, DiskRequest, DiskResult, File, Verify};
 use crate::id::ChunkId;
-use crate::keystore::index::{Located, Trust};
+use crate::keystore::index::Located;
 use crate::keystore::{ChunkFault, Place};
 use crate::note::Note;
 
@@ -60,8 +60,8 @@ impl Store {
     /// Remembers what a read has shown, unless the chunk has moved meanwhile.
     fn judge(&mut self, id: ChunkId, place: Place, good: bool, out: &mut Vec<Effect>) {
         if !good {
-            out.push(Effect::Note(Note::ChunkMismatch(id)));
+            out.push(Effect::Note(Note::ChunkMismatch { chunk: id, place }));
         }
-        self.index.judge(&id, place, if good { Trust::Proven } else { Trust::Bad });
+        self.index.judge(&id, place, good);
     }
 }

@@ -487,3 +487,27 @@ fn a_record_of_the_tail_that_is_no_entry_stays_known() {
         assert_eq!((recovered.entries, recovered.damages.len()), (2, 1), "start {number}");
     }
 }
+
+/// A killed process never synced its last entry, and of the segment with the copy nothing can be read.
+#[test]
+fn a_doubtful_entry_is_copied_before_anything_follows_it() {
+    for seed in 0..40 {
+        let mut desk = filled(1..3);
+        desk.propose(3);
+        desk.flush();
+        let (_, append) = desk.queue.pop_front().unwrap();
+        desk.disk.perform(&append).unwrap();
+        let mut disk = desk.disk;
+        open(&mut disk, 2);
+        disk.bytes_mut(File::Journal(2)).fill(0);
+        let (recovered, notes) = open(&mut disk, 3);
+        assert_eq!(recovered.ledger.root(), root(&[1, 2, 3]));
+        let copied = Note::TailCopied { from: File::Journal(2), to: File::Journal(3), records: 1 };
+        assert!(notes.contains(&copied), "{notes:?}");
+        let mut desk = Desk::new(recovered.log, disk);
+        desk.propose(4);
+        desk.settle();
+        let (recovered, _) = open(&mut desk.disk.crash(&mut rng(seed)), 4);
+        assert_eq!(recovered.ledger.root(), root(&[1, 2, 3, 4]), "seed {seed}");
+    }
+}

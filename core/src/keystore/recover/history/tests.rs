@@ -14,9 +14,11 @@ fn id(number: u8) -> ChunkId {
     ChunkId::from_bytes([number; 32])
 }
 
-fn found(volume: u64, sequence: u64, what: What) -> Found {
-    // Only copies share a sequence, and those are in different volumes.
-    Found { place: Place { volume, offset: sequence * 100, position: sequence + 1 }, sequence, record_len: 100, what }
+fn found(volume: u64, sequence: u64, doubtful: bool, what: What) -> Found {
+    // Only copies share a sequence, and those are in different volumes. Of drops no doubtful one gets here.
+    let doubtful = doubtful && !matches!(what, What::Drop(_));
+    let place = Place { volume, offset: sequence * 100, position: sequence + 1 };
+    Found { place, sequence, record_len: 100, doubtful, what }
 }
 
 /// Records with the sequences 0, 1, 2 and so on, some of them copied into another volume, in any order.
@@ -29,27 +31,28 @@ fn any_history() -> impl Strategy<Value = Vec<Found>> {
             What::Drop(DropRecord { epoch: 1, from, through: from + more, chunks: chunks.into_iter().collect() })
         }),
     ];
-    let record = (what, 1..=VOLUMES, proptest::option::of((1..=VOLUMES, 0..6u64)));
+    let doubtful = || proptest::bool::weighted(0.3);
+    let record = (what, 1..=VOLUMES, doubtful(), proptest::option::of((1..=VOLUMES, 0..6u64, doubtful())));
     proptest::collection::vec(record, 0..14)
         .prop_map(|records| {
             let mut all = vec![];
-            for (sequence, (what, volume, copy)) in (0..).zip(records) {
-                all.push(found(volume, sequence, what.clone()));
-                let Some((other, raised)) = copy.filter(|(other, _)| *other != volume) else { continue };
+            for (sequence, (what, volume, doubtful, copy)) in (0..).zip(records) {
+                all.push(found(volume, sequence, doubtful, what.clone()));
+                let Some((other, raised, doubtful)) = copy.filter(|(other, ..)| *other != volume) else { continue };
                 let what = match what {
                     // A copy may carry a mark that was raised in between.
                     What::Chunk { chunk, mark, bytes } => What::Chunk { chunk, mark: mark.max(raised), bytes },
                     What::Mark(_) | What::Drop(_) => what,
                 };
-                all.push(found(other, sequence, what));
+                all.push(found(other, sequence, doubtful, what));
             }
             all
         })
         .prop_shuffle()
 }
 
-/// The same, by the words of the rules.
-fn expected(records: &[Found], chunk: ChunkId) -> Option<(Place, u64, u64)> {
+/// The same, by the words of the rules: place, sequence, mark, and whether all that is durable.
+fn expected(records: &[Found], chunk: ChunkId) -> Option<(Place, u64, u64, bool)> {
     let dropped = |what: &What| matches!(what, What::Drop(dropped) if dropped.chunks.contains(&chunk));
     let drop = records.iter().filter(|found| dropped(&found.what)).map(|found| found.sequence).max();
     let after = || records.iter().filter(move |found| drop.is_none_or(|drop| found.sequence > drop));
@@ -60,8 +63,19 @@ fn expected(records: &[Found], chunk: ChunkId) -> Option<(Place, u64, u64)> {
         What::Drop(_) => None,
     };
     let is_copy = |found: &&Found| matches!(found.what, What::Chunk { chunk: of, .. } if of == chunk);
-    let copy = after().filter(is_copy).max_by_key(|found| (found.sequence, found.place.volume))?;
-    Some((copy.place, copy.sequence, after().filter_map(mark_of).max()?))
+    let rank = |found: &&Found| (found.sequence, !found.doubtful, found.place.volume);
+    let copy = after().filter(is_copy).max_by_key(rank)?;
+    let own = mark_of(copy)?;
+    // Of copies of a record that gives a mark, the largest mark counts, if possible a durable one.
+    let mut raised: BTreeMap<u64, (u64, bool)> = BTreeMap::new();
+    for found in after().filter(|found| found.sequence >= copy.sequence) {
+        let Some(mark) = mark_of(found).filter(|mark| *mark > own) else { continue };
+        let best = raised.entry(found.sequence).or_default();
+        *best = (mark, !found.doubtful).max(*best);
+    }
+    let mark = raised.values().map(|(mark, _)| *mark).max().unwrap_or(own);
+    let durable = !copy.doubtful && raised.values().all(|(_, durable)| *durable);
+    Some((copy.place, copy.sequence, mark, durable))
 }
 
 proptest! {
@@ -77,7 +91,8 @@ proptest! {
         prop_assert_eq!(next_sequence, records.iter().map(|found| found.sequence + 1).max().unwrap_or(1));
         for chunk in (0..3).map(id) {
             let located = index.get(&chunk);
-            let known = located.map(|located| (located.place, located.sequence, located.mark));
+            let durable = |located: &Located| located.trust == Trust::Unchecked;
+            let known = located.map(|found| (found.place, found.sequence, found.mark, durable(&found)));
             prop_assert_eq!(known, expected(&records, chunk));
             let Some(located) = located else { continue };
             // A copy that no drop undid, in another volume than the one that counts, makes a chunk stale.
