@@ -56,7 +56,7 @@ pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
     workload.oracle.findings
 }
 
-/// The power goes and comes back.
+/// The power goes and comes back. False when that shows damage of the journal, which a start alone sees.
 fn lose_power<M: Machine<Event = Event, Effect = Effect>>(
     world: &mut World<M>,
     workload: &mut Workload,
@@ -64,7 +64,7 @@ fn lose_power<M: Machine<Event = Event, Effect = Effect>>(
 ) -> bool {
     let survive = *pick(rng, &[Survive::All, Survive::None, Survive::Random, Survive::Prefix]);
     world.restart(HOST, Some(survive), workload);
-    settle(world, workload, "the store does not serve after a restart without faults")
+    settle(world, workload, "the store does not serve after a restart without faults") && !workload.journal_damaged
 }
 
 /// Whether nothing is wrong so far: after a violation the rest of a run tells nothing.

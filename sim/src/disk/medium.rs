@@ -159,11 +159,13 @@ impl Medium {
         true
     }
 
-    /// A sector whose bytes are durable and not being written.
+    /// A sector whose bytes are durable and not being written. Often the first, since a file's head says what other files
+    /// mean.
     fn clean_sector(&self, rng: &mut Rng) -> Option<usize> {
         let sectors = self.durable.len().div_ceil(SECTOR_BYTES);
         let clean: Vec<usize> = (0..sectors).filter(|sector| !self.dirty.contains(sector)).collect();
-        clean.get(index(rng, clean.len())).copied()
+        let choice = if rng.chance(1, 4) { 0 } else { index(rng, clean.len()) };
+        clean.get(choice).copied()
     }
 
     /// Flips one bit of a durable byte below `limit` in a clean sector. False when there is none.
