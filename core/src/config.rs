@@ -35,6 +35,8 @@ pub struct RawConfig {
     pub retain: Duration,
     /// How long a sweep waits for puts and verifications that began before it.
     pub sweep_wait: Duration,
+    /// How long a scrub takes to read and hash every chunk once.
+    pub scrub_period: Duration,
 }
 
 impl RawConfig {
@@ -54,6 +56,7 @@ impl RawConfig {
         credit_timeout: Duration::from_secs(10),
         retain: Duration::from_secs(7 * 86_400),
         sweep_wait: Duration::from_secs(3_600),
+        scrub_period: Duration::from_secs(30 * 86_400),
     };
 }
 
@@ -119,6 +122,7 @@ pub struct Config {
     credit_timeout: Duration,
     retain: Duration,
     sweep_wait: Duration,
+    scrub_period: Duration,
 }
 
 impl Config {
@@ -144,6 +148,7 @@ impl Config {
         duration("credit_timeout", raw.credit_timeout, Duration::from_millis(1), HOUR)?;
         duration("retain", raw.retain, Duration::ZERO, CENTURY)?;
         duration("sweep_wait", raw.sweep_wait, Duration::ZERO, CENTURY)?;
+        duration("scrub_period", raw.scrub_period, Duration::from_millis(1), CENTURY)?;
         Ok(Self {
             geometry: Geometry {
                 block_bytes_min: raw.block_bytes_min,
@@ -161,6 +166,7 @@ impl Config {
             credit_timeout: raw.credit_timeout,
             retain: raw.retain,
             sweep_wait: raw.sweep_wait,
+            scrub_period: raw.scrub_period,
         })
     }
 
@@ -210,6 +216,12 @@ impl Config {
     #[must_use]
     pub const fn sweep_wait(&self) -> Duration {
         self.sweep_wait
+    }
+
+    /// How long a scrub takes to read and hash every chunk once.
+    #[must_use]
+    pub const fn scrub_period(&self) -> Duration {
+        self.scrub_period
     }
 }
 
@@ -263,6 +275,7 @@ mod tests {
             (RawConfig { credit_timeout: Duration::MAX, ..standard }, "credit_timeout"),
             (RawConfig { retain: Duration::MAX, ..standard }, "retain"),
             (RawConfig { sweep_wait: Duration::MAX, ..standard }, "sweep_wait"),
+            (RawConfig { scrub_period: Duration::ZERO, ..standard }, "scrub_period"),
         ] {
             let field = match Config::new(raw).unwrap_err() {
                 ConfigError::OutOfBounds { field, .. } | ConfigError::NotPowerOfTwo { field, .. } => field,

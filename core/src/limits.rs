@@ -67,6 +67,12 @@ pub const COMPACT_BYTES_MAX: u64 = 8 << 20;
 /// Steps of a compaction in one turn, each of them for one record.
 pub const COMPACT_STEPS_MAX: usize = 64;
 
+/// Bytes that a scrub reads in a second, at most: a store that holds more than this can read in its period takes longer.
+pub const SCRUB_BYTES_PER_SECOND_MAX: u64 = 16 << 20;
+
+/// Chunks that a scrub reads before it saves how far it is.
+pub const SCRUB_UNSAVED_MAX: u64 = 4_096;
+
 /// Bytes a machine may handle in one step; longer walks are cursors.
 pub const STEP_BYTES_MAX: usize = 256 << 10;
 

@@ -73,6 +73,13 @@ pub enum Note {
     },
     /// A chunk that was stored again was found damaged and is written anew.
     ChunkHealed(ChunkId),
+    /// The scrub came to the end of a round.
+    Scrubbed {
+        /// Chunks that were read since the round began, or since the last start.
+        chunks: u64,
+        /// Those of them that were damaged, each of which was told by a note of its own.
+        bad: u64,
+    },
     /// A write failed: nothing is written until the next start.
     WritesStopped {
         /// The file.
@@ -114,6 +121,7 @@ impl fmt::Display for Note {
                 write!(f, "chunk {chunk} in {} at byte {offset} is damaged on disk", File::Volume(*volume))
             }
             Self::ChunkHealed(chunk) => write!(f, "chunk {chunk} was damaged and is stored anew"),
+            Self::Scrubbed { chunks, bad } => write!(f, "scrub: {chunks} chunks read, {bad} damaged"),
             Self::WritesStopped { file, error } => {
                 write!(f, "{file} can't be written ({error}): no more writes until the next start")
             }

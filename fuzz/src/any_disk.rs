@@ -39,6 +39,7 @@ const SMALL: RawConfig = RawConfig {
     settle_after: Duration::from_millis(5),
     credit_timeout: Duration::from_millis(50),
     retain: Duration::from_millis(100),
+    scrub_period: Duration::from_millis(50),
     sweep_wait: Duration::from_millis(50),
 };
 

@@ -64,6 +64,7 @@ fn config(input: &mut Input<'_>) -> Config {
         settle_after: Duration::from_millis(1),
         credit_timeout: Duration::from_millis(20),
         retain: Duration::from_millis(100),
+        scrub_period: Duration::from_secs(30 * 86_400),
         sweep_wait: Duration::from_millis(30),
     };
     Config::new(raw).expect("every one of these is valid")

@@ -114,6 +114,8 @@ fn draw_config(rng: &mut Rng) -> RawConfig {
         credit_timeout: micros(rng, 20_000, 500_000),
         retain: Duration::from_millis(300),
         sweep_wait: Duration::from_millis(100),
+        // From a round within the run to none.
+        scrub_period: Duration::from_millis(1 << rng.between(6, 16)),
     }
 }
 

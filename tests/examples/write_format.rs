@@ -50,6 +50,7 @@ fn config() -> Result<Config> {
         credit_timeout: Duration::from_secs(3_600),
         retain: Duration::ZERO,
         sweep_wait: Duration::from_secs(3_600),
+        scrub_period: Duration::from_secs(30 * 86_400),
     })?)
 }
 

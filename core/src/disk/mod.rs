@@ -13,6 +13,7 @@ pub mod halt;
 pub mod record;
 pub mod recover;
 pub mod scan;
+pub mod scrub;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod writer;
@@ -35,6 +36,8 @@ pub enum Slot {
     CatalogEven,
     /// The catalog of volumes with an odd number.
     CatalogOdd,
+    /// How far the scrub of the chunks is. Losing it costs time.
+    Scrub,
 }
 
 /// A file of the data directory, by what it is rather than by its path.
@@ -61,6 +64,7 @@ impl fmt::Display for File {
             Self::Slot(Slot::BootOdd) => f.write_str("boot record (odd)"),
             Self::Slot(Slot::CatalogEven) => f.write_str("catalog of volumes (even)"),
             Self::Slot(Slot::CatalogOdd) => f.write_str("catalog of volumes (odd)"),
+            Self::Slot(Slot::Scrub) => f.write_str("position of the scrub"),
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),
             Self::Checkpoint(number) => write!(f, "checkpoint {number}"),

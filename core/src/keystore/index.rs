@@ -126,6 +126,8 @@ pub struct Index {
     slots: BTreeMap<u64, u32>,
     volumes: Vec<(u64, VolumeUse)>,
     total: VolumeUse,
+    /// Chunks that were found bad.
+    damaged: u64,
     /// Drop records that are needed, by sequence.
     drops: BTreeMap<u64, DropPlace>,
 }
@@ -139,6 +141,7 @@ impl Index {
             slots: BTreeMap::new(),
             volumes: Vec::new(),
             total: VolumeUse { file_bytes: 0, chunks: 0, chunk_bytes: 0, marks: 0, drops: 0, drop_bytes: 0 },
+            damaged: 0,
             drops: BTreeMap::new(),
         }
     }
@@ -147,6 +150,12 @@ impl Index {
     #[must_use]
     pub fn len(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// Chunks that were found bad and not stored anew since. Those that nobody has read are not among them.
+    #[must_use]
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
     }
 
     /// Whether it has none.
@@ -327,7 +336,9 @@ impl Index {
     /// When it does not hold.
     pub fn check(&self) {
         let mut expected: BTreeMap<u64, VolumeUse> = BTreeMap::new();
+        let mut damaged = 0;
         for (_, located) in self.walk(None) {
+            damaged += u64::from(located.trust == Trust::Bad);
             let usage = expected.entry(located.place.volume).or_default();
             usage.chunks += 1;
             usage.chunk_bytes += located.record_len();
@@ -353,9 +364,11 @@ impl Index {
         }
         assert!(expected.is_empty(), "records are in volumes that are there");
         assert_eq!(self.total, total, "the whole is the sum of its parts");
+        assert_eq!(self.damaged, damaged, "what is bad is counted");
     }
 
     fn account(&mut self, located: &Located, added: bool) {
+        count(&mut self.damaged, u64::from(located.trust == Trust::Bad), added);
         let slot = self.slot(located.place.volume) as usize;
         for usage in [&mut self.volumes[slot].1, &mut self.total] {
             count(&mut usage.chunks, 1, added);

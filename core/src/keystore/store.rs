@@ -7,6 +7,7 @@ mod collect;
 mod compact;
 mod puts;
 mod reads;
+mod scrub;
 mod volume;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 use collect::Collect;
 use compact::{Compaction, Moved, Moving};
 use puts::{Ask, Body};
+use scrub::Scrub;
 
 use super::filter::Filter;
 use super::index::{Index, Located, VolumeUse};
@@ -148,6 +150,8 @@ pub enum Token {
     Catalog,
     /// The removal of a volume.
     Remove,
+    /// How far the scrub is: reading it at first, and a step of saving it.
+    Scrub,
 }
 
 /// A record that is appended and not durable.
@@ -190,13 +194,14 @@ enum Read {
     Get { ticket: Ticket, chunk: ChunkId, place: Place },
     Recheck { ask: Ask, place: Place },
     Move(Moving),
+    Scrub { chunk: ChunkId, place: Place },
 }
 
 impl Read {
     /// What is read, and where.
     const fn target(&self) -> (ChunkId, Place) {
         match self {
-            Self::Get { chunk, place, .. } => (*chunk, *place),
+            Self::Get { chunk, place, .. } | Self::Scrub { chunk, place } => (*chunk, *place),
             Self::Recheck { ask, place } => (ask.chunk(), *place),
             Self::Move(moving) => (moving.chunk, moving.from),
         }
@@ -230,6 +235,7 @@ pub struct Store {
     /// Slices of collects that were done.
     slices: u64,
     compaction: Compaction,
+    scrub: Scrub,
     reads: BTreeMap<u64, Read>,
     next_read: u64,
     failed: Option<(File, DiskError)>,
@@ -257,6 +263,7 @@ impl Store {
             collecting: None,
             slices: 0,
             compaction: Compaction::new(),
+            scrub: Scrub::new(config),
             reads: BTreeMap::new(),
             next_read: 1,
             failed: None,
@@ -339,6 +346,7 @@ impl Machine for Store {
             Event::DiskDone { token: Token::Scan, result } => self.scanned_for_copy(&result),
             Event::DiskDone { token: Token::Catalog, result } => self.catalog_done(&result, out),
             Event::DiskDone { token: Token::Remove, result } => self.removed(&result, out),
+            Event::DiskDone { token: Token::Scrub, result } => self.scrub_done(&result, out),
             Event::Collect { epoch, filter } => self.collect(epoch, filter, out),
             Event::Compact => self.compact(out),
             Event::Get { ticket, chunk } => self.get(ticket, chunk, out),
@@ -354,6 +362,7 @@ impl Machine for Store {
             self.drain_queue(out);
         }
         self.compact_on(now.mono, out);
+        self.scrub_on(now.mono, out);
         self.close_when_idle(out);
         if let Some(writer) = &mut self.writer {
             let mut requests = Vec::new();
@@ -366,7 +375,7 @@ impl Machine for Store {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.collect_deadline(), self.compaction.deadline()].into_iter().flatten().min()
+        [self.collect_deadline(), self.compaction.deadline(), self.scrub_deadline()].into_iter().flatten().min()
     }
 
     fn check(&self) {
@@ -392,6 +401,7 @@ impl Machine for Store {
         assert!(self.failed.is_none() || self.pending.is_empty(), "a failed store waits for nothing");
         self.check_collect();
         self.check_compaction();
+        self.check_scrub();
     }
 }
 

@@ -40,6 +40,9 @@ pub const BOOT_NAMES: [&str; 2] = ["boot.0", "boot.1"];
 /// Names of the catalogs of volumes.
 const CATALOG_NAMES: [&str; 2] = ["catalog.0", "catalog.1"];
 
+/// Name of the position of the scrub.
+const SCRUB_NAME: &str = "scrub";
+
 /// Name of the space that is set aside.
 const RESERVE_NAME: &str = "reserve";
 
@@ -62,6 +65,7 @@ pub fn name(file: File) -> String {
         File::Slot(Slot::BootOdd) => String::from(BOOT_NAMES[1]),
         File::Slot(Slot::CatalogEven) => String::from(CATALOG_NAMES[0]),
         File::Slot(Slot::CatalogOdd) => String::from(CATALOG_NAMES[1]),
+        File::Slot(Slot::Scrub) => String::from(SCRUB_NAME),
         File::Reserve => String::from(RESERVE_NAME),
         File::Journal(number) => format!("{number:06}.log"),
         File::Volume(number) => format!("{number:06}.kdht"),
@@ -89,6 +93,7 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
         Folder::Root if text == BOOT_NAMES[1] => File::Slot(Slot::BootOdd),
         Folder::Root if text == CATALOG_NAMES[0] => File::Slot(Slot::CatalogEven),
         Folder::Root if text == CATALOG_NAMES[1] => File::Slot(Slot::CatalogOdd),
+        Folder::Root if text == SCRUB_NAME => File::Slot(Slot::Scrub),
         Folder::Root if text == RESERVE_NAME => File::Reserve,
         Folder::Root => return None,
         Folder::Journal => File::Journal(numbered(".log")?),
@@ -105,11 +110,12 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
 mod tests {
     use super::*;
 
-    const FILES: [(File, &str); 12] = [
+    const FILES: [(File, &str); 13] = [
         (File::Slot(Slot::BootEven), "boot.0"),
         (File::Slot(Slot::BootOdd), "boot.1"),
         (File::Slot(Slot::CatalogEven), "catalog.0"),
         (File::Slot(Slot::CatalogOdd), "catalog.1"),
+        (File::Slot(Slot::Scrub), "scrub"),
         (File::Reserve, "reserve"),
         (File::Journal(1), "journal/000001.log"),
         (File::Journal(999_999), "journal/999999.log"),

@@ -94,7 +94,8 @@ impl Damages {
         match fault {
             ChunkFault::Missing { lost_volumes } => {
                 let harmed = |volume: &u64| disk.is_harmed(File::Volume(*volume), &(0..usize::MAX), since);
-                lost_volumes.iter().any(harmed)
+                // What the readable entries mean may have been deleted by one that is lost, and collected since.
+                lost_volumes.iter().any(harmed) || disk.is_journal_harmed(u64::MAX)
             }
             ChunkFault::Mismatch(place) => self.is_harmed(place, disk, since),
             ChunkFault::Unreadable(place, error) => *error == READ_ERROR && self.is_harmed(place, disk, since),

@@ -53,13 +53,14 @@ pub(super) struct Armed {
     deferred: Vec<(FileClass, bool)>,
 }
 
-/// The slot that keeps what another one loses.
-const fn other_slot(slot: Slot) -> Slot {
+/// The slot that keeps what another one loses, if that must be kept.
+const fn other_slot(slot: Slot) -> Option<Slot> {
     match slot {
-        Slot::BootEven => Slot::BootOdd,
-        Slot::BootOdd => Slot::BootEven,
-        Slot::CatalogEven => Slot::CatalogOdd,
-        Slot::CatalogOdd => Slot::CatalogEven,
+        Slot::BootEven => Some(Slot::BootOdd),
+        Slot::BootOdd => Some(Slot::BootEven),
+        Slot::CatalogEven => Some(Slot::CatalogOdd),
+        Slot::CatalogOdd => Some(Slot::CatalogEven),
+        Slot::Scrub => None,
     }
 }
 
@@ -191,9 +192,8 @@ impl Disk {
                 File::Volume(_) | File::Checkpoint(_) => Some((file, usize::MAX)),
                 File::Journal(_) => self.covered.get(&file).map(|limit| (file, *limit)),
                 File::Slot(slot) => {
-                    let other = File::Slot(other_slot(slot));
-                    let whole = self.directory.is_durable(other) && self.harms(other).is_empty();
-                    whole.then_some((file, usize::MAX))
+                    let is_whole = |other: File| self.directory.is_durable(other) && self.harms(other).is_empty();
+                    other_slot(slot).is_none_or(|other| is_whole(File::Slot(other))).then_some((file, usize::MAX))
                 }
                 File::Reserve | File::Stage(_) => None,
             })

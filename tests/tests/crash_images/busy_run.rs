@@ -1,5 +1,5 @@
-//! A busy run of a real store on the real disk, recorded: several clients at once, files that roll over, and starts
-//! after ends of both kinds.
+//! A busy run of a real store on the real disk, recorded: several clients at once, collections one after the other, files
+//! that roll over, and starts after ends of both kinds.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -72,6 +72,8 @@ pub(crate) fn config() -> Config {
         credit_timeout: Duration::from_secs(3_600),
         retain: Duration::ZERO,
         sweep_wait: Duration::from_secs(3_600),
+        // A chunk every few milliseconds.
+        scrub_period: Duration::from_secs(2),
     };
     Config::new(raw).expect("the configuration is valid")
 }
@@ -124,6 +126,13 @@ struct Office {
 }
 
 impl Office {
+    /// Gives space back, over and over.
+    async fn collect(self, stop: Arc<AtomicBool>) {
+        while !stop.load(Ordering::Relaxed) {
+            self.store.gc().await.expect("a collection comes to its end");
+        }
+    }
+
     /// Lets clients work until so many operations are acknowledged, and then ends the store.
     async fn work(self, names: &Listing, seed: &Seed, acknowledged: usize, end: End) {
         let (done, mut dones) = mpsc::unbounded_channel();
@@ -135,6 +144,7 @@ impl Office {
             let client = Client { office: self.clone(), number, held, rng, done: done.clone() };
             clients.spawn(client.work(Arc::clone(&stop)));
         }
+        clients.spawn(self.clone().collect(Arc::clone(&stop)));
         // If all clients fail, waiting for them ends.
         drop(done);
         for _ in 0..acknowledged {
@@ -200,7 +210,12 @@ impl Client {
     async fn remove(&mut self, index: u64) {
         let text = name_of(self.number, index);
         self.office.journal.note(Happening::Began { name: text.clone(), becomes: None });
-        self.office.store.delete(name(&text), Expect::Any).await.expect("a removal succeeds");
+        let removed = if self.rng.chance(1, 2) {
+            self.office.store.delete(name(&text), Expect::Any).await
+        } else {
+            self.office.store.purge(name(&text), Expect::Any).await
+        };
+        removed.expect("a removal succeeds");
         self.acknowledged(text, None);
         self.held.remove(&index);
     }

@@ -48,8 +48,8 @@ pub(crate) async fn list(store: &Store) -> Result<Listing, StoreError> {
     }
 }
 
-/// Opens the data directory at `path` and says what is wrong with it. With `go_on`, something is stored in it and it is
-/// opened again.
+/// Opens the data directory at `path` and says what is wrong with it. With `go_on`, something is stored in it, space is
+/// given back, and it is opened again.
 pub(crate) async fn check(
     path: &Path,
     expectation: &Expectation,
@@ -67,6 +67,7 @@ pub(crate) async fn check(
         return Ok(());
     }
     names.insert(NEWCOMER.to_owned(), newcomer(&store).await.map_err(|error| format!("nothing can be put: {error}"))?);
+    store.gc().await.map_err(|error| format!("no space can be given back: {error}"))?;
     store.abandon().await;
     let again = Store::open(path, options(None)).await.map_err(|error| format!("it does not open again: {error}"))?;
     let found = read_all(&again, contents).await?;

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 
 use dps::disk::recorder::Entry;
 use dps_core::crypto::hash::{HASH_LEN, Sha256};
-use dps_core::disk::{DiskRequest, File};
+use dps_core::disk::{DiskRequest, File, Slot};
 use dps_core::rng::Seed;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -36,6 +36,9 @@ const IMAGES_OF_TWO_FILES: usize = 220;
 
 /// Images at moments of a start, which has writes and renames of its own.
 const IMAGES_OF_STARTS: usize = 80;
+
+/// Images at moments when a volume is being removed: from the first write of the catalog without it.
+const IMAGES_OF_REMOVALS: usize = 120;
 
 /// Images for each way of stripping the log.
 const IMAGES_STRIPPED: usize = 24;
@@ -197,6 +200,33 @@ fn places_of_starts(run: &BusyRun) -> Vec<usize> {
     places
 }
 
+/// Places in the log at which a volume goes: from the first write of the catalog without it to a little after its removal;
+/// and how many went.
+fn places_of_removals(run: &BusyRun) -> (Vec<usize>, usize) {
+    /// Lines after a removal at which a crash may still bring the volume back.
+    const LINES_AFTER: usize = 8;
+    let (mut until, mut places, mut removed) = (0, Vec::new(), 0);
+    for (line, entry) in (1..).zip(&run.log) {
+        match entry {
+            Entry::Issued {
+                request: DiskRequest::Publish { to: File::Slot(Slot::CatalogEven | Slot::CatalogOdd), .. },
+                ..
+            } => {
+                until = line + LINES_AFTER;
+            }
+            Entry::Issued { request: DiskRequest::Remove { file: File::Volume(_) }, .. } => {
+                removed += 1;
+                until = line + LINES_AFTER;
+            }
+            Entry::Issued { .. } | Entry::Done { .. } | Entry::Mark(_) => {}
+        }
+        if line <= until {
+            places.push(line);
+        }
+    }
+    (places, removed)
+}
+
 #[test]
 fn every_image_of_a_crash_has_all_that_was_acknowledged() {
     let run = run();
@@ -204,9 +234,12 @@ fn every_image_of_a_crash_has_all_that_was_acknowledged() {
     let mut places: Vec<usize> = spread(&anywhere, IMAGES_ANYWHERE).collect();
     places.extend(spread(&places_of_two_files(run), IMAGES_OF_TWO_FILES));
     places.extend(spread(&places_of_starts(run), IMAGES_OF_STARTS));
+    let (removals, removed) = places_of_removals(run);
+    assert!(removed >= 10, "{removed} volumes were removed while clients worked");
+    places.extend(spread(&removals, IMAGES_OF_REMOVALS));
     places.sort_unstable();
     let walk = Walk::over(run, Stripped::Nothing, &places);
-    println!("{} lines in the log; {}", run.log.len(), walk.tally);
+    println!("{} lines in the log, {removed} volumes removed; {}", run.log.len(), walk.tally);
     assert!(walk.losses.is_empty(), "{}", walk.losses.join("\n"));
     assert!(walk.tally.images >= 500, "different images");
     assert!(walk.tally.with_two_files >= 200, "of writes to two files at once");

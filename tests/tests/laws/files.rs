@@ -35,6 +35,7 @@ pub(crate) fn config() -> Config {
         settle_after: Duration::from_millis(5),
         credit_timeout: Duration::from_millis(200),
         retain: Duration::from_millis(500),
+        scrub_period: Duration::from_millis(200),
         sweep_wait: Duration::from_millis(100),
     };
     Config::new(raw).expect("a geometry within its bounds")

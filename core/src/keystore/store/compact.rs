@@ -508,7 +508,7 @@ impl Store {
         let loads = || {
             self.reads.values().filter_map(|read| match read {
                 Read::Move(moving) => Some(moving.bytes),
-                Read::Get { .. } | Read::Recheck { .. } => None,
+                Read::Get { .. } | Read::Recheck { .. } | Read::Scrub { .. } => None,
             })
         };
         assert_eq!(copying.loads, loads().count(), "so are chunks that are read");

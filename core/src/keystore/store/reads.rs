@@ -1,4 +1,5 @@
-//! How chunks are read: for gets, and for puts and touches that rely on a chunk of an earlier boot.
+//! How chunks are read: for gets, for puts and touches that rely on a chunk of an earlier boot, and for whoever looks after
+//! them.
 
 use alloc::vec::Vec;
 
@@ -48,11 +49,13 @@ impl Store {
             Ok(_) => panic!("a verified read is answered by a chunk or a mismatch"),
             Err(error) => Err(ChunkFault::Unreadable(place, error)),
         };
-        self.judge(id, place, loaded.is_ok(), out);
+        let good = loaded.is_ok();
+        self.judge(id, place, good, out);
         match read {
             Read::Get { ticket, .. } => out.push(Effect::Loaded { ticket, result: loaded }),
             // Meanwhile it may have been written anew, or have gone.
             Read::Recheck { ask, .. } => self.place(ask, out),
+            Read::Scrub { .. } => self.scrub.read_done(good),
             Read::Move(moving) => self.loaded_for_copy(moving, loaded.ok()),
         }
     }

@@ -26,6 +26,7 @@ pub(in crate::keystore) fn chunk(number: u64) -> VerifiedChunk {
 pub(in crate::keystore) struct Desk {
     pub(in crate::keystore) store: Store,
     pub(in crate::keystore) disk: TestDisk,
+    pub(in crate::keystore) now: Now,
     /// Requests of the volume, in order.
     pub(in crate::keystore) queue: VecDeque<(WriterOp, DiskRequest)>,
     /// Reads, performed when they were asked for.
@@ -50,6 +51,7 @@ impl Desk {
         Self {
             store,
             disk,
+            now: Now::default(),
             queue: VecDeque::new(),
             reads: VecDeque::new(),
             written: Vec::new(),
@@ -96,7 +98,7 @@ impl Desk {
 
     pub(in crate::keystore) fn step(&mut self, event: Event) {
         let mut out = Vec::new();
-        self.store.step(Now::default(), event, &mut out);
+        self.store.step(self.now, event, &mut out);
         self.take(out);
     }
 
@@ -122,9 +124,13 @@ impl Desk {
         self.step(Event::Collect { epoch, filter: Arc::new(filter.finish()) });
     }
 
+    fn is_due(&self) -> bool {
+        self.store.deadline().is_some_and(|at| at <= self.now.mono)
+    }
+
     /// What is due is done, as far as the disk allows.
     pub(in crate::keystore) fn wake(&mut self) -> bool {
-        let due = self.store.deadline().is_some();
+        let due = self.is_due();
         if due {
             self.step(Event::Wake);
         }
@@ -137,15 +143,15 @@ impl Desk {
 
     pub(in crate::keystore) fn flush(&mut self) {
         let mut out = Vec::new();
-        self.store.flush(Now::default(), &mut out);
+        self.store.flush(self.now, &mut out);
         self.most_effects = self.most_effects.max(out.len());
         self.take(out);
         let mut again = Vec::new();
-        self.store.flush(Now::default(), &mut again);
+        self.store.flush(self.now, &mut again);
         assert_eq!(again, [], "a second flush emits nothing");
-        if self.store.deadline().is_none() {
-            self.store.step(Now::default(), Event::Wake, &mut again);
-            self.store.flush(Now::default(), &mut again);
+        if !self.is_due() {
+            self.store.step(self.now, Event::Wake, &mut again);
+            self.store.flush(self.now, &mut again);
             assert_eq!(again, [], "nor does a wake-up that nobody asked for");
         }
     }
@@ -238,6 +244,7 @@ const LARGE: u64 = 1 << 20;
 
 mod compact;
 mod reclaim;
+mod scrub;
 
 #[test]
 fn a_chunk_is_stored_when_it_is_durable_and_puts_share_syncs() {

@@ -57,6 +57,9 @@ impl Store {
         if self.reads.values().any(|read| matches!(read, Read::Recheck { .. })) {
             return;
         }
+        if !self.close_scrub(out) {
+            return;
+        }
         if let Some(writer) = &mut self.writer {
             writer.seal();
             if self.failed.is_none() && !writer.is_sealed() {

@@ -409,7 +409,7 @@ fn a_compaction_may_end_at_every_stage() {
             }
             desk.settle();
             assert_eq!(
-                (desk.compacted.len(), desk.store.deadline()),
+                (desk.compacted.len(), desk.store.compaction.deadline()),
                 (1, None),
                 "answered once: {how:?}, stage {stop}"
             );
