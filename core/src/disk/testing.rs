@@ -178,7 +178,10 @@ impl TestDisk {
         let inode = self.names.remove(&File::Stage(stage)).expect("what is published exists");
         self.inodes[inode].synced = self.inodes[inode].bytes.len();
         let replaced = self.names.insert(to, inode);
-        assert!(replaced.is_none() || matches!(to, File::Slot(_)), "file numbers are never reused");
+        assert!(
+            replaced.is_none() || matches!(to, File::Slot(_) | File::Checkpoint(_)),
+            "file numbers are never reused"
+        );
     }
 
     fn sync_names(&mut self, file: File) {

@@ -36,6 +36,10 @@ pub(in crate::keystore) struct Desk {
     pub(in crate::keystore) collected: Vec<(u64, Result<Collected, StoreError>)>,
     /// The request of a compaction, not performed.
     pub(in crate::keystore) others: VecDeque<(Token, DiskRequest)>,
+    /// The request of a checkpoint, not performed.
+    pub(in crate::keystore) cache: VecDeque<DiskRequest>,
+    /// What time it is.
+    pub(in crate::keystore) now: Now,
     /// How often volumes were read for a compaction.
     pub(in crate::keystore) scans: usize,
     /// The most that one flush wanted.
@@ -57,6 +61,8 @@ impl Desk {
             loaded: Vec::new(),
             collected: Vec::new(),
             others: VecDeque::new(),
+            cache: VecDeque::new(),
+            now: Now::default(),
             scans: 0,
             most_effects: 0,
             compacted: Vec::new(),
@@ -77,6 +83,10 @@ impl Desk {
                     let result = self.disk.perform(&request);
                     self.reads.push_back((number, result));
                 }
+                Effect::Disk { token: Token::Checkpoint, request } => {
+                    assert!(self.cache.is_empty(), "a checkpoint asks for one thing at a time");
+                    self.cache.push_back(request);
+                }
                 Effect::Disk { token, request } => {
                     assert!(self.others.is_empty(), "a compaction asks for one thing at a time");
                     self.scans += usize::from(token == Token::Scan);
@@ -96,7 +106,7 @@ impl Desk {
 
     pub(in crate::keystore) fn step(&mut self, event: Event) {
         let mut out = Vec::new();
-        self.store.step(Now::default(), event, &mut out);
+        self.store.step(self.now, event, &mut out);
         self.take(out);
     }
 
@@ -122,9 +132,14 @@ impl Desk {
         self.step(Event::Collect { epoch, filter: Arc::new(filter.finish()) });
     }
 
+    /// Whether it wants to go on by itself.
+    pub(in crate::keystore) fn is_due(&self) -> bool {
+        self.store.deadline().is_some_and(|due| due <= self.now.mono)
+    }
+
     /// What is due is done, as far as the disk allows.
     pub(in crate::keystore) fn wake(&mut self) -> bool {
-        let due = self.store.deadline().is_some();
+        let due = self.is_due();
         if due {
             self.step(Event::Wake);
         }
@@ -137,15 +152,15 @@ impl Desk {
 
     pub(in crate::keystore) fn flush(&mut self) {
         let mut out = Vec::new();
-        self.store.flush(Now::default(), &mut out);
+        self.store.flush(self.now, &mut out);
         self.most_effects = self.most_effects.max(out.len());
         self.take(out);
         let mut again = Vec::new();
-        self.store.flush(Now::default(), &mut again);
+        self.store.flush(self.now, &mut again);
         assert_eq!(again, [], "a second flush emits nothing");
-        if self.store.deadline().is_none() {
-            self.store.step(Now::default(), Event::Wake, &mut again);
-            self.store.flush(Now::default(), &mut again);
+        if !self.is_due() {
+            self.store.step(self.now, Event::Wake, &mut again);
+            self.store.flush(self.now, &mut again);
             assert_eq!(again, [], "nor does a wake-up that nobody asked for");
         }
     }
@@ -171,6 +186,14 @@ impl Desk {
         true
     }
 
+    /// Performs the request of a checkpoint.
+    pub(in crate::keystore) fn complete_cache(&mut self) -> bool {
+        let Some(request) = self.cache.pop_front() else { return false };
+        let result = self.disk.perform(&request);
+        self.step(Event::DiskDone { token: Token::Checkpoint, result });
+        true
+    }
+
     /// The request of a compaction ends badly.
     pub(in crate::keystore) fn fail_other(&mut self, error: DiskError) {
         if let Some((token, _)) = self.others.pop_front() {
@@ -181,7 +204,7 @@ impl Desk {
     /// One turn, and one thing that was waited for. Returns whether there was one.
     pub(in crate::keystore) fn advance(&mut self) -> bool {
         self.flush();
-        self.complete() || self.complete_read() || self.complete_other() || self.wake()
+        self.complete() || self.complete_read() || self.complete_other() || self.complete_cache() || self.wake()
     }
 
     /// The oldest request of the volume, and all issued behind it, end badly.
