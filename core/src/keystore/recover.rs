@@ -365,6 +365,8 @@ const fn volume_of(damage: &Damage) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
 mod collect_tests;
 #[cfg(test)]
 mod removal_tests;

@@ -167,7 +167,8 @@ impl Store {
         if self.checkpoints.asked.is_some() || !self.has_checkpoint_work(victim) {
             return;
         }
-        if now < begin {
+        let clears = self.checkpoints.left_over || !self.checkpoints.gone.is_empty();
+        if now < begin && !clears {
             self.checkpoints.due = Some(begin);
             return;
         }

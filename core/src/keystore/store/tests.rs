@@ -194,6 +194,26 @@ impl Desk {
         true
     }
 
+    /// The request of a checkpoint ends badly, after a part of it happened.
+    pub(in crate::keystore) fn fail_cache(&mut self, draws: &mut crate::rng::Rng) {
+        if let Some(request) = self.cache.pop_front() {
+            self.disk.interrupt(&request, draws);
+            self.step(Event::DiskDone { token: Token::Checkpoint, result: Err(IO) });
+        }
+    }
+
+    /// The request of a checkpoint ends like this.
+    pub(in crate::keystore) fn step_cache(&mut self, result: DiskResult) {
+        _ = self.cache.pop_front().expect("a request is outstanding");
+        self.step(Event::DiskDone { token: Token::Checkpoint, result });
+    }
+
+    /// So much time passes that checkpoints are written.
+    pub(in crate::keystore) fn pass(&mut self) {
+        self.flush();
+        self.now.mono = self.now.mono + core::time::Duration::from_secs(3_600);
+    }
+
     /// The request of a compaction ends badly.
     pub(in crate::keystore) fn fail_other(&mut self, error: DiskError) {
         if let Some((token, _)) = self.others.pop_front() {
