@@ -139,16 +139,19 @@ const fn in_use(used: u64, number: u64) -> bool {
 
 /// Harms some checkpoint, if there is one.
 fn harm(disk: &mut TestDisk, draws: &mut Rng) {
-    let all = disk.checkpoints();
+    let all: Vec<_> = disk.checkpoints().into_iter().filter(|(_, len)| *len > 0).collect();
     let Some((number, len)) = all.get(usize::try_from(draws.below(all.len().max(1) as u64)).unwrap()).copied() else {
         return;
     };
     let (file, at) = (File::Checkpoint(number), usize::try_from(draws.below(len)).unwrap());
+    let mut bytes = disk.bytes(file).expect("it is listed").to_vec();
+    disk.lose(file);
     match draws.below(3) {
-        0 => disk.lose(file),
-        1 => disk.bytes_mut(file).truncate(at),
-        _ => disk.bytes_mut(file)[at] ^= 1 << draws.below(8),
+        0 => return,
+        1 => bytes.truncate(at),
+        _ => bytes[at] ^= 1 << draws.below(8),
     }
+    disk.put(file, bytes);
 }
 
 fn volumes(index: &Index) -> Vec<(u64, crate::keystore::index::VolumeUse)> {
