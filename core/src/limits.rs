@@ -57,6 +57,12 @@ pub const PUT_VOLUMES_MAX: usize = 1_024;
 /// Volumes that a catalog names; with more, none is removed any more.
 pub const CATALOG_VOLUMES_MAX: usize = 128 << 10;
 
+/// Bytes of one block of a checkpoint.
+pub const CHECKPOINT_BLOCK_BYTES_MAX: usize = 96 << 10;
+
+/// Items of one block of a checkpoint.
+pub const CHECKPOINT_BLOCK_ITEMS_MAX: usize = STEP_ITEMS_MAX;
+
 /// Chunks that a compaction reads ahead.
 pub const COMPACT_LOADS_MAX: usize = 16;
 

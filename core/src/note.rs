@@ -48,6 +48,23 @@ pub enum Note {
     BootRecordDamaged(File),
     /// A catalog of volumes is missing or damaged; the other one served, if there is one.
     CatalogDamaged(File),
+    /// The checkpoint of a volume is not whole or not of the volume as it is: the volume was scanned.
+    CheckpointUnusable {
+        /// The volume.
+        volume: u64,
+    },
+    /// A volume has a checkpoint now, so that the next start need not scan it.
+    Checkpointed {
+        /// The volume.
+        volume: u64,
+    },
+    /// A checkpoint can't be written: there are no more of them until the next start, which only takes longer.
+    CheckpointFailed {
+        /// The volume.
+        volume: u64,
+        /// What the disk said.
+        error: DiskError,
+    },
     /// A volume that was removed had come back, and was removed again unread.
     RemovedAgain(File),
     /// A volume of which nothing was needed any more is gone.
@@ -110,6 +127,13 @@ impl fmt::Display for Note {
             Self::Damaged(damage) => damage.fmt(f),
             Self::BootRecordDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
             Self::CatalogDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
+            Self::CheckpointUnusable { volume } => {
+                write!(f, "{} is of no use: the volume was scanned", File::Checkpoint(*volume))
+            }
+            Self::Checkpointed { volume } => write!(f, "{} written", File::Checkpoint(*volume)),
+            Self::CheckpointFailed { volume, error } => {
+                write!(f, "{}: {error}; none is written until the next start", File::Checkpoint(*volume))
+            }
             Self::RemovedAgain(file) => write!(f, "{file} had been removed, came back, and is removed again"),
             Self::VolumeRemoved { volume, bytes } => {
                 write!(f, "{} removed, which gives {bytes} bytes back", File::Volume(*volume))

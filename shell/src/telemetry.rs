@@ -49,8 +49,9 @@ pub(crate) fn note(note: &Note) {
         Note::TailCut { .. } | Note::TailCopied { .. } | Note::RemovedAgain(_) | Note::WritesStopped { .. } => {
             info!("{note}")
         }
+        Note::CheckpointUnusable { .. } | Note::CheckpointFailed { .. } => info!("{note}"),
         Note::Serving { .. } | Note::ChunkHealed(_) | Note::PutDropped => info!("{note}"),
-        Note::Created(_) | Note::Sealed(_) | Note::Settled => debug!("{note}"),
+        Note::Created(_) | Note::Sealed(_) | Note::Checkpointed { .. } | Note::Settled => debug!("{note}"),
         Note::Synced(_) => trace!("{note}"),
     }
 }

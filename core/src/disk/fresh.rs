@@ -22,8 +22,13 @@ pub struct Fresh {
 
 impl Fresh {
     /// The successor of an older file that ends at `predecessor`.
+    ///
+    /// # Panics
+    /// When there is no older file.
     #[must_use]
     pub fn new(boot: &BootRecord, kind: FileKind, predecessor: Predecessor) -> Self {
+        // So its staged file has a number above those of boot records, catalogs and checkpoints.
+        assert!(predecessor.number > 0, "a file that goes on has one before it");
         let number = predecessor.number + 1;
         let stamp = Stamp::new(&boot.key, kind, number);
         let head = Head { predecessor, store: boot.store, boot_random: boot.random };

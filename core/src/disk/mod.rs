@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod catalog;
+pub mod checkpoint;
 pub mod damage;
 pub mod fresh;
 pub mod halt;
@@ -49,7 +50,7 @@ pub enum File {
     Journal(u64),
     /// A volume of chunks.
     Volume(u64),
-    /// A checkpoint of the index of chunks: what a start would find out by reading the volumes. Losing it costs time.
+    /// A checkpoint of the volume with this number: what a start would find by reading it. Losing it costs time.
     Checkpoint(u64),
     /// Space set aside, so that a full disk can still be emptied (rule J11).
     Reserve,
@@ -67,7 +68,7 @@ impl fmt::Display for File {
             Self::Slot(Slot::Scrub) => f.write_str("position of the scrub"),
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),
-            Self::Checkpoint(number) => write!(f, "checkpoint {number}"),
+            Self::Checkpoint(number) => write!(f, "checkpoint of volume {number}"),
             Self::Reserve => f.write_str("reserve"),
             Self::Stage(number) => write!(f, "staged file {number}"),
         }

@@ -112,7 +112,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn code(self) -> u8 {
+    /// The byte that stands for it.
+    pub(in crate::disk) const fn code(self) -> u8 {
         match self {
             Self::Head => 1,
             Self::Footer => 2,
@@ -125,7 +126,8 @@ impl Kind {
         }
     }
 
-    const fn from_code(code: u8) -> Option<Self> {
+    /// What a byte stands for.
+    pub(in crate::disk) const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Head),
             2 => Some(Self::Footer),
@@ -139,7 +141,8 @@ impl Kind {
         }
     }
 
-    const fn body_bytes_max(self) -> u32 {
+    /// No body of this kind is longer.
+    pub(in crate::disk) const fn body_bytes_max(self) -> u32 {
         match self {
             Self::Head => HEAD_BODY_LEN as u32,
             Self::Footer | Self::Empty => 0,
@@ -152,7 +155,7 @@ impl Kind {
     }
 
     /// No body of this kind is shorter.
-    const fn body_bytes_min(self) -> u32 {
+    pub(in crate::disk) const fn body_bytes_min(self) -> u32 {
         match self {
             Self::Head | Self::Footer | Self::Empty | Self::Entry => 0,
             Self::Chunk => CHUNK_PREFIX_LEN as u32,
@@ -164,7 +167,7 @@ impl Kind {
 
     /// Whether the covered part of a body says something. That of a head, and that of an entry, is looked at by whoever
     /// needs it.
-    fn accepts(self, covered: &[u8]) -> bool {
+    pub(in crate::disk) fn accepts(self, covered: &[u8]) -> bool {
         match self {
             Self::Head | Self::Footer | Self::Empty | Self::Entry | Self::Chunk => true,
             Self::MarkedChunk | Self::Mark => MarkRecord::decode(covered).is_some(),

@@ -6,16 +6,20 @@
 //! tail was never acknowledged and is cut, which means ignored: the old bytes stay, and the fresh file says where they
 //! end.
 
+mod current;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
+use current::{Current, Held, matters, report};
+
 use super::catalog::Catalog;
+use super::checkpoint::{Demand, Reader, Reading as Listing};
 use super::damage::{Damage, DamageKind};
 use super::record::{FileKey, FileKind, HEAD_BODY_LEN, HEADER_LEN, Head, Kind, Parsed, Predecessor, Stamp, parse};
-use super::scan::{Gap, Record, Scan, Scanner};
+use super::scan::{Record, Scan};
 use super::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
-use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
 
 /// What recovery wants, or has found.
@@ -68,34 +72,8 @@ pub struct Ending {
     /// By file that was read, the last position known durable in it and the byte after that. What follows was copied
     /// into another file, or cut.
     pub ends: BTreeMap<u64, (u64, u64)>,
-}
-
-#[derive(Debug)]
-enum Held {
-    Record(Record),
-    Gap(Gap),
-}
-
-/// One file that is being read.
-#[derive(Debug)]
-struct Current {
-    number: u64,
-    len: u64,
-    scanner: Scanner,
-    /// Found but not known durable, in order.
-    held: VecDeque<Held>,
-    /// The largest position known durable.
-    durable_through: u64,
-    /// The last position found, and the byte after it.
-    last: (u64, u64),
-    /// The last position released, and the byte after it.
-    released: (u64, u64),
-    footer: bool,
-    /// Where a later boot said that this file ends.
-    end: Option<Predecessor>,
-    scanned: bool,
-    /// Whether a gap reaches from what was durable into the tail, so that nothing behind it counts.
-    torn: bool,
+    /// Files that were scanned, have their footer, and have lost nothing, ascending.
+    pub whole: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -104,6 +82,8 @@ enum Reading {
     Head(usize),
     /// The current file.
     File,
+    /// Its checkpoint.
+    Checkpoint,
 }
 
 /// Recovery of all journal segments, or of all volumes. Pulled: ask for steps, feed results.
@@ -119,6 +99,8 @@ pub struct Recovery {
     floors: BTreeMap<u64, u64>,
     /// Which of the files were removed on purpose, and where others end.
     catalog: Option<Catalog>,
+    /// The store, and the length of each volume's checkpoint that is there.
+    checkpoints: ([u8; 16], BTreeMap<u64, u64>),
     reading: Option<Reading>,
     /// The head of the file at index `at`, once it was looked at.
     head: Option<Option<Head>>,
@@ -148,6 +130,7 @@ impl Recovery {
             at: 0,
             floors,
             catalog: None,
+            checkpoints: ([0; 16], BTreeMap::new()),
             reading: None,
             head: None,
             next_head: None,
@@ -174,6 +157,14 @@ impl Recovery {
             *floor = (*position).max(*floor);
         }
         self.catalog = Some(catalog);
+        self
+    }
+
+    /// Takes checkpoints of volumes of this store into account (number and length of their files): a volume whose
+    /// checkpoint is whole, and says what other files say of the volume, is not scanned.
+    #[must_use]
+    pub fn with_checkpoints(mut self, store: [u8; 16], lengths: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        self.checkpoints = (store, lengths.into_iter().collect());
         self
     }
 
@@ -210,6 +201,11 @@ impl Recovery {
     /// # Panics
     /// When no read is outstanding.
     pub fn done(&mut self, result: &DiskResult) {
+        if matches!(self.reading, Some(Reading::Checkpoint)) {
+            self.reading = None;
+            let current = self.current.as_mut().expect("a file is being read");
+            return current.checkpoint.as_mut().expect("its checkpoint is being read").feed(result);
+        }
         let bytes = match result {
             Ok(DiskReply::Read(bytes)) => Ok(&bytes[..]),
             Ok(_) => panic!("a read that verifies nothing is answered by its bytes"),
@@ -221,6 +217,7 @@ impl Recovery {
                 self.head = Some(bytes.ok().and_then(|bytes| read_head(&stamp, bytes)));
             }
             Reading::File => self.current.as_mut().expect("a file is being read").scanner.feed(bytes),
+            Reading::Checkpoint => unreachable!("its result was taken above"),
         }
     }
 
@@ -243,7 +240,6 @@ impl Recovery {
             return if self.notes.is_empty() { Some(Step::End) } else { None };
         };
         // The successor's head says where this file ends, if the successor's boot found it open.
-        let successor = self.at + 1;
         if self.at == 0 && self.head.is_none() {
             return Some(self.read_head_of(0));
         }
@@ -251,17 +247,38 @@ impl Recovery {
             let head = self.head.take().flatten();
             self.missing_by_head(head);
             self.at = 1;
-            return self.look_ahead(number, len, successor);
+            return self.look_ahead(number, len, head.is_some());
         }
         self.at += 1;
-        self.look_ahead(number, len, successor)
+        self.look_ahead(number, len, head.is_some())
     }
 
-    fn look_ahead(&mut self, number: u64, len: u64, successor: usize) -> Option<Step> {
+    fn look_ahead(&mut self, number: u64, len: u64, has_head: bool) -> Option<Step> {
         let mut current = Current::new(Stamp::new(&self.key, self.kind, number), len, self.floors.get(&number));
         current.end = self.catalog.as_ref().and_then(|catalog| catalog.end(number));
+        current.has_head = has_head;
         self.current = Some(current);
-        (successor < self.files.len()).then(|| self.read_head_of(successor))
+        // `at` is that of the successor now.
+        if self.at < self.files.len() {
+            return Some(self.read_head_of(self.at));
+        }
+        self.open_checkpoint();
+        None
+    }
+
+    /// All is known that a checkpoint of the current file must agree with.
+    fn open_checkpoint(&mut self) {
+        let current = self.current.as_mut().expect("a file is being read");
+        let (store, lengths) = &self.checkpoints;
+        let Some(len) = lengths.get(&current.number) else { return };
+        let (volume, floor) = (current.number, current.durable_through);
+        let demand = Demand { store: *store, volume, volume_bytes: current.len, end: current.end, floor };
+        // Without its head the file is not whole, whatever a checkpoint says.
+        if current.has_head {
+            current.checkpoint = Some(Reader::new(&self.key, demand, *len));
+        } else {
+            self.notes.push_back(Note::CheckpointUnusable { volume });
+        }
     }
 
     fn read_head_of(&mut self, index: usize) -> Step {
@@ -279,8 +296,12 @@ impl Recovery {
                 self.current.as_mut().expect("a file is being read").end = end;
             }
             self.next_head = head;
+            self.open_checkpoint();
         }
         let current = self.current.as_mut().expect("a file is being read");
+        if current.checkpoint.is_some() {
+            return self.list();
+        }
         match current.scanner.advance() {
             Scan::Read { offset, len } => {
                 let file = self.kind.file(current.number);
@@ -290,6 +311,27 @@ impl Recovery {
             Scan::Record(record) => current.take(record),
             Scan::Gap(gap) => current.held.push_back(Held::Gap(gap)),
             Scan::End => current.scan_ended(),
+        }
+        None
+    }
+
+    /// Reads on in the checkpoint of the current file. What it tells was durable, and telling a record twice is telling
+    /// it once: if the rest turns out not to be whole, the file is scanned from its beginning.
+    fn list(&mut self) -> Option<Step> {
+        let current = self.current.as_mut().expect("a file is being read");
+        let (number, reader) = (current.number, current.checkpoint.as_mut().expect("it is being read"));
+        match reader.advance() {
+            Listing::Read { offset, len } => {
+                self.reading = Some(Reading::Checkpoint);
+                let file = File::Checkpoint(number);
+                return Some(Step::Disk(DiskRequest::Read { file, offset, len, verify: Verify::None }));
+            }
+            Listing::Record(record) => return Some(Step::Record { number, record, standing: Standing::Durable }),
+            Listing::End(subject) => current.all_listed(subject),
+            Listing::Unusable => {
+                current.checkpoint = None;
+                self.notes.push_back(Note::CheckpointUnusable { volume: number });
+            }
         }
         None
     }
@@ -343,7 +385,10 @@ impl Recovery {
         }
         let end = current.end.map_or(current.released, |end| (end.position, end.offset));
         self.ending.ends.insert(current.number, end);
-        if current.end.is_some() {
+        if current.is_whole() {
+            self.ending.whole.push(current.number);
+        }
+        if current.end.is_some() || current.listed {
             return;
         }
         let mut end = current.released.1;
@@ -365,118 +410,6 @@ impl Recovery {
             let file = self.kind.file(current.number);
             self.notes.push_back(Note::TailCut { file, offset: end, bytes: current.len - end });
         }
-    }
-}
-
-impl Current {
-    fn new(stamp: Stamp, len: u64, floor: Option<&u64>) -> Self {
-        Self {
-            number: stamp.number(),
-            len,
-            scanner: Scanner::new(stamp, len),
-            held: VecDeque::new(),
-            durable_through: floor.copied().unwrap_or(0),
-            last: (0, 0),
-            released: (0, 0),
-            footer: false,
-            end: None,
-            scanned: false,
-            torn: false,
-        }
-    }
-
-    fn take(&mut self, record: Record) {
-        let header = record.header;
-        assert!(header.position > self.last.0, "a scan goes forward");
-        self.last = (header.position, record.end());
-        self.durable_through = self.durable_through.max(header.durable_through);
-        // A footer proves all before it durable, but not itself: the writer may have been killed before it was synced.
-        if header.kind == Kind::Footer {
-            self.footer = true;
-            self.durable_through = self.durable_through.max(header.position - 1);
-        }
-        self.held.push_back(Held::Record(record));
-    }
-
-    fn scan_ended(&mut self) {
-        self.scanned = true;
-        // What can't be looked at at all may have been durable, so it is no tail.
-        if self.scanner.refused().is_some() {
-            self.durable_through = self.durable_through.max(self.last.0 + 1);
-        }
-        if let Some(end) = self.end {
-            self.durable_through = self.durable_through.max(end.position);
-        }
-    }
-
-    /// The first thing held that is known durable: a record that counts, or a gap that is damage.
-    fn release(&mut self, ending: &mut Ending, notes: &mut VecDeque<Note>, kind: FileKind) -> Option<Step> {
-        while let Some(front) = self.held.front() {
-            let first = match front {
-                Held::Record(record) => record.header.position,
-                Held::Gap(gap) => gap.first,
-            };
-            // A later boot's word on where the file ends comes first: what lies beyond was copied or cut by it.
-            let beyond = self.end.is_some_and(|end| first > end.position);
-            if beyond || first > self.durable_through {
-                return None;
-            }
-            // How much of a gap is damage is known once nothing can prove more of it durable.
-            let whole = match front {
-                Held::Record(_) => true,
-                Held::Gap(gap) => gap.last.is_some_and(|last| last <= self.durable_through),
-            };
-            if !whole && !self.scanned {
-                return None;
-            }
-            match self.held.pop_front().expect("just looked at") {
-                Held::Record(record) => {
-                    self.released = (first, record.end());
-                    if matters(&record) {
-                        return Some(Step::Record { number: self.number, record, standing: Standing::Durable });
-                    }
-                }
-                Held::Gap(gap) => {
-                    let last = gap.last.unwrap_or(self.durable_through).min(self.durable_through);
-                    self.torn = !whole;
-                    self.released = (last, gap.offset);
-                    if last >= gap.first {
-                        let file = kind.file(self.number);
-                        report(ending, notes, Damage { file, offset: gap.offset, first, last, kind: gap.kind });
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// The file ends in order, but before its last durable record.
-    fn report_truncation(&mut self, ending: &mut Ending, notes: &mut VecDeque<Note>, kind: FileKind) {
-        let (position, offset) = self.released;
-        if self.held.is_empty() && position < self.durable_through {
-            let file = kind.file(self.number);
-            let damage =
-                Damage { file, offset, first: position + 1, last: self.durable_through, kind: DamageKind::Truncated };
-            self.released = (self.durable_through, offset);
-            report(ending, notes, damage);
-        }
-    }
-}
-
-/// Heads, footers and empty records have done their work once they are scanned.
-const fn matters(record: &Record) -> bool {
-    match record.header.kind {
-        Kind::Chunk | Kind::Entry | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
-        Kind::Head | Kind::Footer | Kind::Empty => false,
-    }
-}
-
-fn report(ending: &mut Ending, notes: &mut VecDeque<Note>, damage: Damage) {
-    notes.push_back(Note::Damaged(damage));
-    if ending.damages.len() < DAMAGES_MAX {
-        ending.damages.push(damage);
-    } else {
-        ending.damages_omitted += 1;
     }
 }
 

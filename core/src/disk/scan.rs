@@ -279,7 +279,7 @@ impl Scanner {
 }
 
 /// Whether it is where a record may be, so that the records after it can have positions and sequences too.
-const fn is_countable(offset: u64, header: &Header) -> bool {
+pub(super) const fn is_countable(offset: u64, header: &Header) -> bool {
     offset <= OFFSET_MAX && header.position <= POSITION_MAX && header.sequence <= SEQUENCE_FOUND_MAX
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct TestDisk {
     pub(crate) reads: usize,
     pub(crate) failed_reads: usize,
     pub(crate) bytes_read: usize,
+    /// The same by file.
+    pub(crate) bytes_read_of: BTreeMap<File, usize>,
 }
 
 const fn folder(file: File) -> u8 {
@@ -93,6 +95,7 @@ impl TestDisk {
                 self.failed_reads += usize::from(result.is_err());
                 if let Ok(DiskReply::Read(bytes)) = &result {
                     self.bytes_read += bytes.len();
+                    *self.bytes_read_of.entry(*file).or_default() += bytes.len();
                 }
                 result
             }
@@ -178,7 +181,10 @@ impl TestDisk {
         let inode = self.names.remove(&File::Stage(stage)).expect("what is published exists");
         self.inodes[inode].synced = self.inodes[inode].bytes.len();
         let replaced = self.names.insert(to, inode);
-        assert!(replaced.is_none() || matches!(to, File::Slot(_)), "file numbers are never reused");
+        assert!(
+            replaced.is_none() || matches!(to, File::Slot(_) | File::Checkpoint(_)),
+            "file numbers are never reused"
+        );
     }
 
     fn sync_names(&mut self, file: File) {
@@ -216,6 +222,12 @@ impl TestDisk {
             (File::Journal(number), FileKind::Journal) | (File::Volume(number), FileKind::Volume) => Some(number),
             _ => None,
         };
+        self.list().into_iter().filter_map(|(file, len)| Some((number(file)?, len))).collect()
+    }
+
+    /// Numbers and lengths of the checkpoints.
+    pub(crate) fn checkpoints(&self) -> Vec<(u64, u64)> {
+        let number = |file| if let File::Checkpoint(number) = file { Some(number) } else { None };
         self.list().into_iter().filter_map(|(file, len)| Some((number(file)?, len))).collect()
     }
 

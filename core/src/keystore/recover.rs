@@ -37,8 +37,9 @@ pub enum Step {
 enum State {
     /// Reading which volumes there should be.
     Cataloging(Reading),
-    /// Removing volumes that had been removed before, or nearly: once both slots say so.
-    Removing { publication: VecDeque<DiskRequest>, left: Vec<u64> },
+    /// Removing volumes that had been removed before, or nearly, once both slots say so; and checkpoints that are of no
+    /// volume.
+    Removing { publication: VecDeque<DiskRequest>, left: Vec<File> },
     /// Reading the volumes.
     Scanning(Box<Files>),
     /// Reading the chunks that count where they are although they are not known durable.
@@ -56,6 +57,8 @@ pub struct Recovery {
     boot: BootRecord,
     /// Number and length of the volumes that are to be read, ascending.
     volumes: Vec<(u64, u64)>,
+    /// Number and length of the checkpoints that are there.
+    checkpoints: Vec<(u64, u64)>,
     floors: BTreeMap<u64, u64>,
     /// The catalog that counts.
     catalog: Option<Catalog>,
@@ -84,6 +87,7 @@ impl Recovery {
             config: *config,
             boot,
             volumes,
+            checkpoints: Vec::new(),
             floors,
             catalog: None,
             history: History::new(&[]),
@@ -93,6 +97,13 @@ impl Recovery {
             read_only,
             notes: Vec::new(),
         }
+    }
+
+    /// Reads these checkpoints (number and length) instead of the volumes that they are of, where they are whole and of
+    /// the volumes as they are.
+    #[must_use]
+    pub fn with_checkpoints(self, checkpoints: Vec<(u64, u64)>) -> Self {
+        Self { checkpoints, ..self }
     }
 
     /// The next step.
@@ -122,9 +133,9 @@ impl Recovery {
             State::Cataloging(reading) => reading.done(&result),
             State::Removing { publication, left } if publication.is_empty() => {
                 // One that can't be removed now is not read either, and is removed at another start.
-                let volume = left.pop().expect("a removal was asked for");
-                if result.is_ok() {
-                    self.notes.push(Note::RemovedAgain(File::Volume(volume)));
+                let file = left.pop().expect("a removal was asked for");
+                if result.is_ok() && matches!(file, File::Volume(_)) {
+                    self.notes.push(Note::RemovedAgain(file));
                 }
             }
             State::Removing { publication, left } => {
@@ -179,6 +190,7 @@ impl Recovery {
         lost.dedup();
         store.lose(lost);
         store.take_catalog(self.catalog, ending.ends);
+        store.want_checkpoints(ending.whole);
         (store, ending.damages)
     }
 
@@ -189,7 +201,11 @@ impl Recovery {
             ReadStep::Known { catalog, alone } => {
                 let is_removed = |volume: u64| catalog.as_ref().is_some_and(|catalog| catalog.is_removed(volume));
                 let removed = self.volumes.extract_if(.., |(volume, _)| is_removed(*volume));
-                let left = removed.map(|(volume, _)| volume).collect();
+                let mut left: Vec<File> = removed.map(|(volume, _)| File::Volume(volume)).collect();
+                let volumes = &self.volumes;
+                let is_of_none = |number: u64| volumes.binary_search_by_key(&number, |(volume, _)| *volume).is_err();
+                let orphans = self.checkpoints.extract_if(.., |(number, _)| is_of_none(*number));
+                left.extend(orphans.map(|(number, _)| File::Checkpoint(number)));
                 let publication = catalog.iter().filter(|_| alone).flat_map(|known| known.again().publication());
                 let publication = publication.collect();
                 self.catalog = catalog;
@@ -198,9 +214,9 @@ impl Recovery {
         }
     }
 
-    fn remove_again(&mut self, publication: VecDeque<DiskRequest>, left: Vec<u64>) -> (State, Option<Step>) {
+    fn remove_again(&mut self, publication: VecDeque<DiskRequest>, left: Vec<File>) -> (State, Option<Step>) {
         if self.read_only.is_none() {
-            let remove = |volume: &u64| DiskRequest::Remove { file: File::Volume(*volume) };
+            let remove = |file: &File| DiskRequest::Remove { file: *file };
             let next = publication.front().cloned().or_else(|| left.last().map(remove));
             if let Some(request) = next {
                 return (State::Removing { publication, left }, Some(Step::Disk(request)));
@@ -210,6 +226,7 @@ impl Recovery {
         self.history = History::new(&volumes);
         let files = Files::new(self.boot.key, FileKind::Volume, volumes, core::mem::take(&mut self.floors));
         let files = self.catalog.iter().cloned().fold(files, Files::with_catalog);
+        let files = files.with_checkpoints(self.boot.store, core::mem::take(&mut self.checkpoints));
         (State::Scanning(Box::new(files)), None)
     }
 
@@ -347,6 +364,8 @@ const fn volume_of(damage: &Damage) -> Option<u64> {
     }
 }
 
+#[cfg(test)]
+mod checkpoint_tests;
 #[cfg(test)]
 mod collect_tests;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A chunk is stored once. Chunks of many puts share a volume and its syncs; a volume that is full is sealed and the
 //! next one begins. What is asked for is read and hashed by the driver's workers, never here.
 
+mod checkpoint;
 mod collect;
 mod compact;
 mod puts;
@@ -14,6 +15,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use checkpoint::Checkpoints;
 use collect::Collect;
 use compact::{Compaction, Moved, Moving};
 use puts::{Ask, Body};
@@ -152,6 +154,8 @@ pub enum Token {
     Remove,
     /// How far the scrub is: reading it at first, and a step of saving it.
     Scrub,
+    /// A step of writing a checkpoint, or of removing one.
+    Checkpoint,
 }
 
 /// A record that is appended and not durable.
@@ -232,10 +236,11 @@ pub struct Store {
     /// Puts and touches that wait for the next volume.
     queue: VecDeque<Ask>,
     collecting: Option<Collect>,
-    /// Slices of collects that were done.
+    /// Slices of collects and checkpoints that were done.
     slices: u64,
     compaction: Compaction,
     scrub: Scrub,
+    checkpoints: Checkpoints,
     reads: BTreeMap<u64, Read>,
     next_read: u64,
     failed: Option<(File, DiskError)>,
@@ -264,6 +269,7 @@ impl Store {
             slices: 0,
             compaction: Compaction::new(),
             scrub: Scrub::new(config),
+            checkpoints: Checkpoints::new(config),
             reads: BTreeMap::new(),
             next_read: 1,
             failed: None,
@@ -283,6 +289,11 @@ impl Store {
     /// Goes on from the catalog that recovery has found, and from where it says that volumes end.
     pub(super) fn take_catalog(&mut self, catalog: Option<Catalog>, ends: BTreeMap<u64, (u64, u64)>) {
         self.compaction.recovered(catalog, ends);
+    }
+
+    /// These volumes are finished, and recovery had to scan them.
+    pub(super) fn want_checkpoints(&mut self, volumes: Vec<u64>) {
+        self.checkpoints.want(volumes);
     }
 
     /// The next volume comes after this one.
@@ -317,9 +328,9 @@ impl Store {
         self.index.total()
     }
 
-    /// Slices of collects that were done so far: a slice over chunks that all stay shows in nothing else.
+    /// Slices of collects and checkpoints that were done so far: some of them show in nothing else.
     #[must_use]
-    pub const fn collect_slices(&self) -> u64 {
+    pub const fn slices(&self) -> u64 {
         self.slices
     }
 
@@ -336,6 +347,7 @@ impl Machine for Store {
 
     fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         self.compaction.hear(now.mono, matches!(event, Event::Wake));
+        self.checkpoints.hear(now.mono, matches!(event, Event::Wake));
         self.collect_slice(out);
         match event {
             Event::Wake => {}
@@ -347,6 +359,7 @@ impl Machine for Store {
             Event::DiskDone { token: Token::Catalog, result } => self.catalog_done(&result, out),
             Event::DiskDone { token: Token::Remove, result } => self.removed(&result, out),
             Event::DiskDone { token: Token::Scrub, result } => self.scrub_done(&result, out),
+            Event::DiskDone { token: Token::Checkpoint, result } => self.checkpoint_done(&result, out),
             Event::Collect { epoch, filter } => self.collect(epoch, filter, out),
             Event::Compact => self.compact(out),
             Event::Get { ticket, chunk } => self.get(ticket, chunk, out),
@@ -372,10 +385,12 @@ impl Machine for Store {
             out.extend(requests.into_iter().map(disk));
         }
         self.collect_on(now.mono, out);
+        self.checkpoint_on(now.mono, out);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.collect_deadline(), self.compaction.deadline(), self.scrub_deadline()].into_iter().flatten().min()
+        let others = [self.scrub_deadline(), self.checkpoints.deadline()];
+        [self.collect_deadline(), self.compaction.deadline()].into_iter().chain(others).flatten().min()
     }
 
     fn check(&self) {
@@ -402,6 +417,7 @@ impl Machine for Store {
         self.check_collect();
         self.check_compaction();
         self.check_scrub();
+        self.check_checkpoints();
     }
 }
 

@@ -134,10 +134,15 @@ impl Starting {
             File::Volume(volume) => Some(volume),
             File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
         });
+        let checkpoints = numbered(&booted, |file| match file {
+            File::Checkpoint(volume) => Some(volume),
+            File::Journal(_) | File::Slot(_) | File::Volume(_) | File::Reserve | File::Stage(_) => None,
+        });
         let recovered = Box::new(recovery.into_recovered());
         let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
         let floors = recovered.volumes.clone();
-        let recovery = Box::new(StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only));
+        let recovery = StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only);
+        let recovery = Box::new(recovery.with_checkpoints(checkpoints));
         self.stage = Some(Stage::Volumes { booted, recovered, recovery });
     }
 

@@ -194,6 +194,9 @@ impl World {
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::Scrubbed { .. }
+            | Note::CheckpointUnusable { .. }
+            | Note::Checkpointed { .. }
+            | Note::CheckpointFailed { .. }
             | Note::WritesStopped { .. }
             | Note::Synced(_)
             | Note::PutDropped

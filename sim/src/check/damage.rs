@@ -135,6 +135,7 @@ impl Damages {
             // Nothing counts that was not whole at the start, so what is bad was harmed where it is.
             Note::ChunkMismatch { place, .. } => self.is_harmed(place, disk, 0),
             Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume, 0),
+            Note::CheckpointFailed { volume, error } => disk.has_refused(File::Checkpoint(*volume), *error),
             Note::WritesStopped { file, error } | Note::RemovalFailed { file, error } => {
                 disk.has_refused(*file, *error)
             }

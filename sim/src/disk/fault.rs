@@ -224,7 +224,8 @@ impl Disk {
                 .filter(|(file, _)| match file {
                     File::Volume(_) => class == FileClass::Volume,
                     File::Journal(number) => class == FileClass::Journal && self.is_followed(*number),
-                    File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => false,
+                    File::Checkpoint(_) => class == FileClass::Spare,
+                    File::Slot(_) | File::Reserve | File::Stage(_) => false,
                 })
                 .collect();
             let Some((file, inode)) = victims.get(index(&mut self.choice, victims.len())).copied() else { continue };

@@ -140,6 +140,11 @@ fn draw_survive(rng: &mut Rng) -> Survive {
     }
 }
 
+/// Volumes, and what a start may read instead of them.
+fn draw_chunks_class(rng: &mut Rng) -> FileClass {
+    if rng.chance(1, 4) { FileClass::Spare } else { FileClass::Volume }
+}
+
 fn draw_written_class(rng: &mut Rng) -> FileClass {
     if rng.chance(1, 2) { FileClass::Journal } else { FileClass::Volume }
 }
@@ -159,14 +164,14 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
             let by_ns = below_power(rng, 20, 55);
             at_once(Action::WallJump { forwards: rng.chance(1, 2), by_ns })
         }
-        FaultKind::VolumeRot => at_once(Action::BitRot { target: FileClass::Volume }),
+        FaultKind::VolumeRot => at_once(Action::BitRot { target: draw_chunks_class(rng) }),
         FaultKind::JournalRot => {
             let target = if rng.chance(1, 2) { FileClass::Slot } else { FileClass::Journal };
             at_once(Action::BitRot { target })
         }
         FaultKind::LatentError => {
             let journal = class == PlanClass::Damage && rng.chance(1, 4);
-            at_once(Action::LatentError { target: if journal { FileClass::Journal } else { FileClass::Volume } })
+            at_once(Action::LatentError { target: if journal { FileClass::Journal } else { draw_chunks_class(rng) } })
         }
         FaultKind::Misdirect => at_once(Action::Misdirect),
         FaultKind::FailSync => at_once(Action::FailSync { target: draw_written_class(rng) }),
@@ -175,7 +180,7 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
         FaultKind::Slow => (Action::Slow { factor: rng.between(3, 60) }, rng.between(MILLISECOND, 60 * MILLISECOND)),
         FaultKind::LostFile => {
             let journal = class == PlanClass::Damage && rng.chance(1, 4);
-            let target = if journal { FileClass::Journal } else { FileClass::Volume };
+            let target = if journal { FileClass::Journal } else { draw_chunks_class(rng) };
             at_once(if rng.chance(1, 2) { Action::Shorten { target } } else { Action::LoseFile { target } })
         }
     }
@@ -231,7 +236,7 @@ mod tests {
             matches!(
                 action,
                 Action::BitRot { target } | Action::LatentError { target } | Action::Shorten { target }
-                    | Action::LoseFile { target } if *target != FileClass::Volume
+                    | Action::LoseFile { target } if !matches!(target, FileClass::Volume | FileClass::Spare)
             )
         };
         let count = |class| {

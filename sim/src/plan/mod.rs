@@ -143,7 +143,7 @@ pub enum FaultKind {
     Pause,
     /// [`Action::WallJump`].
     WallJump,
-    /// [`Action::BitRot`] of a volume.
+    /// [`Action::BitRot`] of a volume or of a checkpoint.
     VolumeRot,
     /// [`Action::BitRot`] of a journal segment or boot record.
     JournalRot,
@@ -214,7 +214,7 @@ impl Action {
             Self::Close { .. } => FaultKind::Close,
             Self::Pause => FaultKind::Pause,
             Self::WallJump { .. } => FaultKind::WallJump,
-            Self::BitRot { target: FileClass::Volume } => FaultKind::VolumeRot,
+            Self::BitRot { target: FileClass::Volume | FileClass::Spare } => FaultKind::VolumeRot,
             Self::BitRot { .. } => FaultKind::JournalRot,
             Self::LatentError { .. } => FaultKind::LatentError,
             Self::Misdirect => FaultKind::Misdirect,

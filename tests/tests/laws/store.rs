@@ -88,7 +88,7 @@ impl Habitat for Shelf {
     }
 
     fn progress(store: &Store) -> u64 {
-        store.collect_slices()
+        store.slices()
     }
 
     fn bytes(effect: &Effect) -> usize {

@@ -11,6 +11,7 @@ use crate::disk::testing::{KEY, Pen, TestDisk, any_pieces, fixed_cases, forge, h
 use crate::disk::writer::Written;
 use crate::disk::{DiskError, File};
 use crate::id::VerifiedChunk;
+use crate::limits::DAMAGES_MAX;
 
 const JOURNAL: FileKind = FileKind::Journal;
 const ONE: File = File::Journal(1);

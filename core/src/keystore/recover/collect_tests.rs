@@ -40,6 +40,13 @@ enum Op {
     CompleteOther,
     /// The request of a compaction fails.
     FailOther(DiskError),
+    /// Time passes, so that checkpoints are written.
+    Later,
+    CompleteCache,
+    /// The request of a checkpoint fails, after a part of it happened.
+    FailCache(u64),
+    /// A checkpoint is cut short, changed, or lost.
+    Harm(u64),
     /// One slot of the catalog is lost before the next start.
     LoseSlot(Slot),
     /// So many turns, each with one completion.
@@ -72,6 +79,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Compact),
         6 => Just(Op::CompleteOther),
         1 => error.prop_map(Op::FailOther),
+        3 => Just(Op::Later),
+        8 => Just(Op::CompleteCache),
+        1 => any::<u64>().prop_map(Op::FailCache),
+        2 => any::<u64>().prop_map(Op::Harm),
         1 => slot.prop_map(Op::LoseSlot),
         6 => (1..30usize).prop_map(Op::Run),
         1 => (0..CHUNKS).prop_map(Op::Rot),
@@ -126,6 +137,23 @@ const fn in_use(used: u64, number: u64) -> bool {
     used >> number & 1 == 1
 }
 
+/// Harms some checkpoint, if there is one.
+fn harm(disk: &mut TestDisk, draws: &mut Rng) {
+    let all: Vec<_> = disk.checkpoints().into_iter().filter(|(_, len)| *len > 0).collect();
+    let Some((number, len)) = all.get(usize::try_from(draws.below(all.len().max(1) as u64)).unwrap()).copied() else {
+        return;
+    };
+    let (file, at) = (File::Checkpoint(number), usize::try_from(draws.below(len)).unwrap());
+    let mut bytes = disk.bytes(file).expect("it is listed").to_vec();
+    disk.lose(file);
+    match draws.below(3) {
+        0 => return,
+        1 => bytes.truncate(at),
+        _ => bytes[at] ^= 1 << draws.below(8),
+    }
+    disk.put(file, bytes);
+}
+
 fn volumes(index: &Index) -> Vec<(u64, crate::keystore::index::VolumeUse)> {
     index.volumes().collect()
 }
@@ -171,6 +199,10 @@ impl Life {
             Op::Compact => self.compact(),
             Op::CompleteOther => drop(self.desk.complete_other()),
             Op::FailOther(error) => self.desk.fail_other(error),
+            Op::Later => self.desk.pass(),
+            Op::CompleteCache => drop(self.desk.complete_cache()),
+            Op::FailCache(seed) => self.desk.fail_cache(&mut rng(seed)),
+            Op::Harm(seed) => harm(&mut self.desk.disk, &mut rng(seed)),
             Op::LoseSlot(slot) => self.lose = Some(slot),
             Op::Run(turns) => drop((0..turns).all(|_| self.desk.advance())),
             Op::Rot(number) => self.rot(number),
@@ -349,6 +381,14 @@ impl Life {
                 self.desk.disk.interrupt(&request, &mut draws);
             } else {
                 self.desk.disk.perform(&request).unwrap();
+            }
+        }
+        if let Some(request) = self.desk.cache.pop_front() {
+            if draws.chance(1, 2) {
+                self.desk.disk.interrupt(&request, &mut draws);
+            } else {
+                // The volume that it is of may have been removed.
+                _ = self.desk.disk.perform(&request);
             }
         }
         if power {

@@ -41,6 +41,7 @@ pub(super) fn start(disk: &mut TestDisk, floors: &BTreeMap<u64, u64>, how: Start
     disk.remove_stages();
     let volumes = disk.files(FileKind::Volume);
     let mut recovery = Recovery::new(&config(how.volume_bytes), boot(how.boot), volumes, floors.clone(), how.read_only);
+    recovery = recovery.with_checkpoints(disk.checkpoints());
     let (mut notes, mut writes) = (Vec::new(), 0);
     loop {
         match recovery.advance() {

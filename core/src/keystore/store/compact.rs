@@ -171,6 +171,16 @@ impl Compaction {
         self.writing
     }
 
+    /// The volume that is to go.
+    pub(super) fn victim(&self) -> Option<u64> {
+        self.running.as_ref().map(|running| running.victim)
+    }
+
+    /// Where a volume ends that is not being written.
+    pub(super) fn end(&self, volume: u64) -> Option<(u64, u64)> {
+        self.ends.get(&volume).copied()
+    }
+
     pub(super) const fn deadline(&self) -> Option<Instant> {
         self.due
     }
@@ -464,6 +474,7 @@ impl Store {
         let bytes = self.index.volume(volume).map_or(0, |usage| usage.file_bytes);
         self.index.remove_volume(volume);
         self.compaction.ends.remove(&volume);
+        self.checkpoints.forget(volume);
         self.compaction.look = true;
         if let Some(person) = &mut self.compaction.person {
             person.removed(bytes);

@@ -26,6 +26,7 @@ pub(in crate::keystore) fn chunk(number: u64) -> VerifiedChunk {
 pub(in crate::keystore) struct Desk {
     pub(in crate::keystore) store: Store,
     pub(in crate::keystore) disk: TestDisk,
+    /// What time it is.
     pub(in crate::keystore) now: Now,
     /// Requests of the volume, in order.
     pub(in crate::keystore) queue: VecDeque<(WriterOp, DiskRequest)>,
@@ -37,6 +38,8 @@ pub(in crate::keystore) struct Desk {
     pub(in crate::keystore) collected: Vec<(u64, Result<Collected, StoreError>)>,
     /// The request of a compaction, not performed.
     pub(in crate::keystore) others: VecDeque<(Token, DiskRequest)>,
+    /// The request of a checkpoint, not performed.
+    pub(in crate::keystore) cache: VecDeque<DiskRequest>,
     /// How often volumes were read for a compaction.
     pub(in crate::keystore) scans: usize,
     /// The most that one flush wanted.
@@ -59,6 +62,7 @@ impl Desk {
             loaded: Vec::new(),
             collected: Vec::new(),
             others: VecDeque::new(),
+            cache: VecDeque::new(),
             scans: 0,
             most_effects: 0,
             compacted: Vec::new(),
@@ -78,6 +82,10 @@ impl Desk {
                 Effect::Disk { token: Token::Read(number), request } => {
                     let result = self.disk.perform(&request);
                     self.reads.push_back((number, result));
+                }
+                Effect::Disk { token: Token::Checkpoint, request } => {
+                    assert!(self.cache.is_empty(), "a checkpoint asks for one thing at a time");
+                    self.cache.push_back(request);
                 }
                 Effect::Disk { token, request } => {
                     assert!(self.others.is_empty(), "a compaction asks for one thing at a time");
@@ -124,8 +132,9 @@ impl Desk {
         self.step(Event::Collect { epoch, filter: Arc::new(filter.finish()) });
     }
 
-    fn is_due(&self) -> bool {
-        self.store.deadline().is_some_and(|at| at <= self.now.mono)
+    /// Whether it wants to go on by itself.
+    pub(in crate::keystore) fn is_due(&self) -> bool {
+        self.store.deadline().is_some_and(|due| due <= self.now.mono)
     }
 
     /// What is due is done, as far as the disk allows.
@@ -177,6 +186,34 @@ impl Desk {
         true
     }
 
+    /// Performs the request of a checkpoint.
+    pub(in crate::keystore) fn complete_cache(&mut self) -> bool {
+        let Some(request) = self.cache.pop_front() else { return false };
+        let result = self.disk.perform(&request);
+        self.step(Event::DiskDone { token: Token::Checkpoint, result });
+        true
+    }
+
+    /// The request of a checkpoint ends badly, after a part of it happened.
+    pub(in crate::keystore) fn fail_cache(&mut self, draws: &mut crate::rng::Rng) {
+        if let Some(request) = self.cache.pop_front() {
+            self.disk.interrupt(&request, draws);
+            self.step(Event::DiskDone { token: Token::Checkpoint, result: Err(IO) });
+        }
+    }
+
+    /// The request of a checkpoint ends like this.
+    pub(in crate::keystore) fn step_cache(&mut self, result: DiskResult) {
+        _ = self.cache.pop_front().expect("a request is outstanding");
+        self.step(Event::DiskDone { token: Token::Checkpoint, result });
+    }
+
+    /// So much time passes that checkpoints are written.
+    pub(in crate::keystore) fn pass(&mut self) {
+        self.flush();
+        self.now.mono = self.now.mono + core::time::Duration::from_secs(3_600);
+    }
+
     /// The request of a compaction ends badly.
     pub(in crate::keystore) fn fail_other(&mut self, error: DiskError) {
         if let Some((token, _)) = self.others.pop_front() {
@@ -187,7 +224,7 @@ impl Desk {
     /// One turn, and one thing that was waited for. Returns whether there was one.
     pub(in crate::keystore) fn advance(&mut self) -> bool {
         self.flush();
-        self.complete() || self.complete_read() || self.complete_other() || self.wake()
+        self.complete() || self.complete_read() || self.complete_other() || self.complete_cache() || self.wake()
     }
 
     /// The oldest request of the volume, and all issued behind it, end badly.

@@ -21,6 +21,7 @@ impl Store {
             }
             self.predecessor = writer.as_predecessor();
             self.compaction.sealed(self.predecessor);
+            self.checkpoints.want([self.predecessor.number]);
             out.push(Effect::Note(Note::Sealed(writer.file())));
         }
         assert!(self.pending.is_empty(), "a sealed volume has nothing pending");
@@ -49,8 +50,13 @@ impl Store {
         self.settle(durable_through, out);
     }
 
+    /// Whether files other than volumes are being written.
+    const fn is_writing(&self) -> bool {
+        self.compaction.is_writing() || self.checkpoints.is_writing()
+    }
+
     pub(super) fn close_when_idle(&mut self, out: &mut Vec<Effect>) {
-        if !self.closing || self.closed || !self.queue.is_empty() || self.compaction.is_writing() {
+        if !self.closing || self.closed || !self.queue.is_empty() || self.is_writing() {
             return;
         }
         // A chunk that is found bad is written anew, and its put was taken before the close.
