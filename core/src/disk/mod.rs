@@ -12,6 +12,7 @@ pub mod fresh;
 pub mod halt;
 pub mod record;
 pub mod recover;
+pub mod reserve;
 pub mod scan;
 #[cfg(test)]
 pub(crate) mod testing;
