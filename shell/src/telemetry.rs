@@ -44,6 +44,7 @@ pub(crate) fn note(note: &Note) {
             warn!("{note}")
         }
         Note::RemovalFailed { .. } => warn!("{note}"),
+        Note::ReserveMade { .. } | Note::ReserveReleased { .. } | Note::ReserveFailed(_) => info!("{note}"),
         Note::VolumeRemoved { .. } => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.
         Note::TailCut { .. } | Note::TailCopied { .. } | Note::RemovedAgain(_) | Note::WritesStopped { .. } => {

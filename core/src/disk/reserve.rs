@@ -121,6 +121,9 @@ pub enum Effect {
         /// The request.
         id: RequestId,
     },
+    /// Without the reserve there is too little space for a compaction that nobody asked for, or enough again. At first
+    /// there is enough.
+    Tight(bool),
     /// Something worth knowing.
     Note(Note),
 }
@@ -174,6 +177,8 @@ pub struct Reserve {
     /// Whether the reserve may have another size than it should.
     look: bool,
     collecting: bool,
+    /// What was told last of the space beside the reserve.
+    tight: bool,
     /// Whether setting space aside has failed. It is tried again after a collection.
     refused: bool,
     /// Whether a failure was told.
@@ -203,6 +208,7 @@ impl Reserve {
             ask_due: true,
             look: false,
             collecting: false,
+            tight: false,
             refused: false,
             told: false,
             writable,
@@ -346,6 +352,10 @@ impl Reserve {
             }
             Op::Allocating { bytes } => self.allocated(bytes, result, out),
             Op::Removing => self.removed(result, out),
+        }
+        let tight = !self.has_room(Purpose::Collection);
+        if core::mem::replace(&mut self.tight, tight) != tight {
+            out.push(Effect::Tight(tight));
         }
     }
 

@@ -153,6 +153,7 @@ impl Serving {
                     self.work.push_back(Work::Put(id, put::Event::Refused));
                 }
                 reserve::Effect::Ready { id } => self.go_ahead(now, id, out),
+                reserve::Effect::Tight(tight) => self.work.push_back(Work::Store(store::Event::Tight(tight))),
                 reserve::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }

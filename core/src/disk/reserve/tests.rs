@@ -65,13 +65,22 @@ struct Bench {
     footprint: Footprint,
     nanos: u64,
     questions: usize,
+    tight: bool,
     notes: Vec<Note>,
 }
 
 impl Bench {
     fn new(raw: RawConfig, disk: Disk) -> Self {
         let reserve = Reserve::new(&Config::new(raw).unwrap(), disk.reserve, true);
-        let mut bench = Self { reserve, disk, footprint: Footprint::default(), nanos: 0, questions: 0, notes: vec![] };
+        let mut bench = Self {
+            reserve,
+            disk,
+            footprint: Footprint::default(),
+            nanos: 0,
+            questions: 0,
+            tight: false,
+            notes: vec![],
+        };
         assert_eq!(bench.turn(Event::Wake), []);
         assert_eq!(bench.questions, 1, "the space is asked for at the start");
         bench
@@ -104,6 +113,7 @@ impl Bench {
                         events.push(Event::DiskDone { result, footprint: self.footprint });
                     }
                     Effect::Note(note) => self.notes.push(note),
+                    Effect::Tight(tight) => self.tight = tight,
                     answer @ (Effect::Admitted { .. } | Effect::Refused { .. } | Effect::Ready { .. }) => {
                         answers.push(answer);
                     }
@@ -196,11 +206,14 @@ fn a_put_is_refused_while_a_reserve_is_still_there() {
     assert!(stored > 3_000, "much of the disk is used: {stored}");
     assert!(bench.disk.available() >= 6_400 / 32, "the watermark is left");
     assert!(bench.disk.reserve.unwrap() >= need, "and the reserve");
+    bench.pass(ANSWER_AGE_MAX * 2);
+    bench.room(Purpose::Change);
+    assert!(!bench.admits(64) && bench.tight, "nothing is compacted that nobody asked for");
     // Somebody else takes the rest.
     bench.disk.others += bench.disk.available();
     bench.room(Purpose::Collection);
     assert_eq!(bench.disk.reserve, None, "whoever makes room gets it");
-    assert!(bench.disk.available() >= need);
+    assert!(bench.disk.available() >= need && !bench.tight);
     // While the collection runs nothing is set aside, and no put comes between.
     assert!(!bench.admits(64));
     assert_eq!(bench.disk.reserve, None);
