@@ -140,10 +140,22 @@ pub const SWEEP_LOADS_MAX: usize = 8;
 /// Manifests that a sweep takes beside the ledger: each conversation reads one file at a time.
 pub const SWEEP_EXTRAS_MAX: usize = REQUESTS_MAX;
 
+/// Blocks of puts, and requests, that wait for an answer about space.
+pub const SPACE_WAITING_MAX: usize = REQUESTS_MAX * PUT_BLOCKS_AHEAD as usize;
+
+/// Bytes of the reserve for whatever is small: entries of the journal, heads and footers, boot records, and the blocks that
+/// a file system rounds small files up to. A thousand purges of the longest names fit.
+pub const RESERVE_ALLOWANCE_BYTES: u64 = 1 << 20;
+
+/// Bytes that are appended before the space is asked for again, at most.
+pub const SPACE_ASK_BYTES_MAX: u64 = 32 << 20;
+
 /// Bytes of an [`crate::node::Effect`], so that queues of effects stay small.
 pub const EFFECT_SIZE_MAX: usize = 128;
 
 const _: () = assert!(REAP_SLICE_MAX as usize <= STEP_ITEMS_MAX && OVERWRITTEN_MAX < STEP_ITEMS_MAX);
+// One answer about space may let go on all that waits for it.
+const _: () = assert!(SPACE_WAITING_MAX <= STEP_ITEMS_MAX);
 const _: () = assert!(INLINE_BYTES_MAX < CHUNK_BYTES_MAX);
 const _: () = assert!(MANIFEST_INLINE_ENTRIES_MAX < MANIFEST_FANOUT_MAX);
 const _: () = assert!((MANIFEST_FANOUT_MAX as u64).pow(MANIFEST_LEVELS_MAX as u32) > CHUNKS_MAX as u64);

@@ -81,6 +81,18 @@ pub enum Note {
         /// What the disk said.
         error: DiskError,
     },
+    /// The reserve is so large now.
+    ReserveMade {
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// The reserve was given back, to make room.
+    ReserveReleased {
+        /// Bytes of the file.
+        bytes: u64,
+    },
+    /// The reserve could not be made or given back. Nothing else is wrong; told once.
+    ReserveFailed(DiskError),
     /// A chunk could not be read, or was not what it was stored as.
     ChunkMismatch {
         /// The chunk.
@@ -141,6 +153,9 @@ impl fmt::Display for Note {
             Self::RemovalFailed { file, error } => {
                 write!(f, "{file}: {error}; no space is given back until the next start")
             }
+            Self::ReserveMade { bytes } => write!(f, "{bytes} bytes set aside for a full disk"),
+            Self::ReserveReleased { bytes } => write!(f, "the {bytes} bytes set aside for a full disk given back"),
+            Self::ReserveFailed(error) => write!(f, "no space could be set aside for a full disk: {error}"),
             Self::ChunkMismatch { chunk, place: Place { volume, offset, .. } } => {
                 write!(f, "chunk {chunk} in {} at byte {offset} is damaged on disk", File::Volume(*volume))
             }

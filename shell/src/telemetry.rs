@@ -45,6 +45,7 @@ pub(crate) fn note(note: &Note) {
         }
         Note::RemovalFailed { .. } => warn!("{note}"),
         Note::VolumeRemoved { .. } | Note::Scrubbed { .. } => info!("{note}"),
+        Note::ReserveMade { .. } | Note::ReserveReleased { .. } | Note::ReserveFailed(_) => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.
         Note::TailCut { .. } | Note::TailCopied { .. } | Note::RemovedAgain(_) | Note::WritesStopped { .. } => {
             info!("{note}")

@@ -258,11 +258,11 @@ fn a_store_of_a_newer_format_or_without_boot_records_is_left_alone() {
     assert_eq!(bench.entries("store/journal"), before);
 }
 
-/// Runs `script` with `sh` in a directory `full` that is a file system of its own, of 3 MiB. `None` where mounting is
-/// not allowed.
-fn on_a_small_disk(bench: &Bench, script: &str) -> Option<Ended> {
+/// Runs `script` with `sh` in a directory `full` that is a file system of its own, of so many MiB. `None` where mounting
+/// is not allowed.
+fn on_a_small_disk(bench: &Bench, mib: u32, script: &str) -> Option<Ended> {
     fs::create_dir(bench.path().join("full")).expect("tests can write temporary files");
-    let mount = "mount -t tmpfs -o size=3m,mode=755 tmpfs full || exit 77";
+    let mount = format!("mount -t tmpfs -o size={mib}m,mode=755 tmpfs full || exit 77");
     for unshare in [["--mount", "--propagation=private"].as_slice(), &["--mount", "--map-root-user"]] {
         let mut command = Command::new("unshare");
         command.args(unshare).args(["sh", "-c", &format!("{mount}\n{script}")]).current_dir(bench.path());
@@ -281,7 +281,7 @@ fn on_a_small_disk(bench: &Bench, script: &str) -> Option<Ended> {
 fn a_full_disk_keeps_what_it_has_and_says_so() {
     let bench = Bench::new();
     bench.file("small", &content(1_000_000, 1));
-    bench.file("large", &content(4_000_000, 2));
+    bench.file("large", &content(8_000_000, 2));
     let script = r#"
         "$dps" put -q small || exit 90
         "$dps" put large
@@ -296,15 +296,50 @@ fn a_full_disk_keeps_what_it_has_and_says_so() {
         "$dps" put -q large
         [ $? = 14 ] || exit 98
         rm full/ballast
-        mount -o remount,size=9m full || exit 77
+        mount -o remount,size=48m full || exit 77
         "$dps" put -q large || exit 99
         "$dps" verify -q || exit 100
     "#;
-    let Some(ended) = on_a_small_disk(&bench, script) else {
+    let Some(ended) = on_a_small_disk(&bench, 12, script) else {
         println!("skipped: this machine allows no mount");
         return;
     };
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(ended.stderr.matches("error[E_DISK_FULL]: no space is left for large").count(), 2, "{ended:?}");
     assert_eq!(ended.stderr.matches("\n  hint: ").count(), 2, "{ended:?}");
+}
+
+#[test]
+fn a_disk_that_others_fill_to_the_last_byte_is_emptied_again() {
+    let bench = Bench::new();
+    for (name, bytes, seed) in [("kept", 3_000_000, 3), ("gone", 6_000_000, 4), ("late", 500_000, 5)] {
+        bench.file(name, &content(bytes, seed));
+    }
+    let script = r#"
+        "$dps" put -q kept && "$dps" put -q gone || exit 90
+        [ -s full/store/reserve ] || exit 91
+        dd if=/dev/zero of=full/ballast bs=1M 2>/dev/null
+        dd if=/dev/zero of=full/ballast bs=1 oflag=append conv=notrunc count=8192 2>/dev/null
+        "$dps" get gone -o back && cmp gone back || exit 92
+        dd if=/dev/zero of=full/more bs=4k 2>/dev/null
+        "$dps" verify -q || exit 93
+        "$dps" put -q late
+        [ $? = 14 ] || exit 94
+        "$dps" rm -q --purge gone || exit 95
+        "$dps" gc -q || exit 96
+        "$dps" verify -q || exit 97
+        "$dps" get kept -f -o back && cmp kept back || exit 98
+        "$dps" put -q late || exit 99
+        "$dps" get late -f -o back && cmp late back || exit 100
+        "$dps" verify -q || exit 101
+        [ -s full/store/reserve ] || exit 102
+        "$dps" stats --json
+    "#;
+    let Some(ended) = on_a_small_disk(&bench, 64, script) else {
+        println!("skipped: this machine allows no mount");
+        return;
+    };
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let stats: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("one line of JSON");
+    assert!(stats["reserve_bytes"].as_u64().unwrap() > 0 && stats["available_bytes"].is_u64(), "{stats}");
 }

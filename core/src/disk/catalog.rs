@@ -30,6 +30,11 @@ const CRC_LEN: usize = 4;
 const CATALOG_BYTES_MAX: usize = FRAME_LEN + BODY_LEN_MIN + VOLUME_LEN * CATALOG_VOLUMES_MAX + CRC_LEN;
 const _: () = assert!(CATALOG_BYTES_MAX <= CHUNK_BYTES_MAX as usize);
 
+/// Bytes of a catalog that names so many volumes.
+pub(super) const fn bytes_of(volumes: u64) -> u64 {
+    ((FRAME_LEN + BODY_LEN_MIN + CRC_LEN) as u64).saturating_add(volumes.saturating_mul(VOLUME_LEN as u64))
+}
+
 /// What stands for the end of a volume that has none yet.
 pub const GOES_ON: u64 = u64::MAX;
 

@@ -13,6 +13,7 @@ pub mod fresh;
 pub mod halt;
 pub mod record;
 pub mod recover;
+pub mod reserve;
 pub mod scan;
 pub mod scrub;
 #[cfg(test)]

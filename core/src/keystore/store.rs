@@ -75,6 +75,8 @@ pub enum Event {
     },
     /// Somebody wants space back: whatever is dead to a tenth is compacted, even the volume being written.
     Compact,
+    /// Whether there is too little space for a compaction that nobody asked for. There is enough until this comes.
+    Tight(bool),
     /// A chunk to be read.
     Get {
         /// Names this get.
@@ -362,6 +364,7 @@ impl Machine for Store {
             Event::DiskDone { token: Token::Checkpoint, result } => self.checkpoint_done(&result, out),
             Event::Collect { epoch, filter } => self.collect(epoch, filter, out),
             Event::Compact => self.compact(out),
+            Event::Tight(tight) => self.compaction.set_tight(tight),
             Event::Get { ticket, chunk } => self.get(ticket, chunk, out),
             Event::Close => {
                 self.closing = true;

@@ -8,7 +8,7 @@ use super::ops::Ops;
 use crate::config::Config;
 use crate::disk::boot::{Boot, BootRecord, BootStep, Booted};
 use crate::disk::damage::Damage;
-use crate::disk::{DiskError, DiskRequest, DiskResult, File};
+use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
 use crate::id::OpId;
 use crate::keystore::recover::{Recovery as StoreRecovery, Step as StoreStep};
 use crate::keystore::store::Store;
@@ -26,6 +26,8 @@ pub(super) struct Started {
     pub(super) ledger: Ledger,
     pub(super) log: Log,
     pub(super) store: Store,
+    /// Bytes of the reserve, if there is one.
+    pub(super) reserve: Option<u64>,
     /// For the salts of sweeps.
     pub(super) rng: Rng,
     /// Journal segments first; at most [`DAMAGES_MAX`].
@@ -49,19 +51,39 @@ enum Stage {
 }
 
 /// A start.
+///
+/// If it finds the disk full and there is a reserve, that is removed, and the stage that wanted to write begins anew: until
+/// something is published, all that a stage writes is a staged file.
 #[derive(Debug)]
 pub(super) struct Starting {
     config: Config,
     rng: Rng,
+    /// For the boot record.
+    boot_rng: Rng,
     stage: Option<Stage>,
     ops: Ops<()>,
+    /// The file that the outstanding request appends to.
+    appending: Option<File>,
+    reserve: Option<u64>,
+    /// What is removed before the stage begins anew. Not empty: the first of it is under way or next.
+    clearing: Vec<File>,
     issued: bool,
 }
 
 impl Starting {
     pub(super) fn new(config: Config, seed: &Seed) -> Self {
-        let stage = Some(Stage::Record(Box::new(Boot::new(seed.split("boot", 0).rng()))));
-        Self { config, rng: seed.split("salts", 0).rng(), stage, ops: Ops::new(0), issued: false }
+        let boot_rng = seed.split("boot", 0).rng();
+        Self {
+            config,
+            rng: seed.split("salts", 0).rng(),
+            stage: Some(Stage::Record(Box::new(Boot::new(boot_rng.clone())))),
+            boot_rng,
+            ops: Ops::new(0),
+            appending: None,
+            reserve: None,
+            clearing: Vec::new(),
+            issued: false,
+        }
     }
 
     /// Whether nothing was done yet.
@@ -76,6 +98,17 @@ impl Starting {
     /// Takes the result of the outstanding request.
     pub(super) fn done(&mut self, op: OpId, result: DiskResult) {
         self.ops.take(op);
+        if self.clearing.pop().is_some() {
+            return self.cleared();
+        }
+        if let (Ok(DiskReply::Listed(files)), Some(Stage::Record(_))) = (&result, &self.stage) {
+            self.reserve = files.iter().find(|(file, _)| *file == File::Reserve).map(|(_, bytes)| *bytes);
+        }
+        if let (Err(DiskError::Full), Some(staged @ File::Stage(_)), Some(_)) = (&result, self.appending, self.reserve)
+        {
+            self.clearing = [staged, File::Reserve].into();
+            return;
+        }
         match self.stage.as_mut().expect("a start has a stage") {
             Stage::Record(boot) => boot.done(result),
             Stage::Journal { recovery, .. } => recovery.done(&result),
@@ -86,6 +119,12 @@ impl Starting {
     /// Goes on until a disk request is outstanding or the start is over.
     pub(super) fn advance(&mut self, out: &mut Vec<Effect>) -> Progress {
         self.issued = true;
+        if let Some(file) = self.clearing.last() {
+            self.appending = None;
+            let request = DiskRequest::Remove { file: *file };
+            out.push(Effect::Disk { op: self.ops.issue(()), request });
+            return Progress::Waiting;
+        }
         loop {
             let request = match self.stage.as_mut().expect("a start has a stage") {
                 Stage::Record(boot) => match boot.advance() {
@@ -101,7 +140,10 @@ impl Starting {
                     LedgerStep::Disk(request) => Some(request),
                     LedgerStep::Note(note) => note_to(out, note),
                     LedgerStep::Ready => {
-                        self.read_volumes();
+                        let Some(Stage::Journal { booted, recovery }) = self.stage.take() else {
+                            panic!("the journal was just read")
+                        };
+                        self.read_volumes(booted, Box::new(recovery.into_recovered()));
                         None
                     }
                 },
@@ -112,10 +154,34 @@ impl Starting {
                 },
             };
             if let Some(request) = request {
+                self.appending = match &request {
+                    DiskRequest::Append { file, .. } => Some(*file),
+                    DiskRequest::List
+                    | DiskRequest::Read { .. }
+                    | DiskRequest::Sync { .. }
+                    | DiskRequest::Publish { .. }
+                    | DiskRequest::Remove { .. }
+                    | DiskRequest::Allocate { .. }
+                    | DiskRequest::Space => None,
+                };
                 let op = self.ops.issue(());
                 out.push(Effect::Disk { op, request });
                 return Progress::Waiting;
             }
+        }
+    }
+
+    /// Something was removed to make room; when all of it is, the stage begins anew.
+    fn cleared(&mut self) {
+        if !self.clearing.is_empty() {
+            return;
+        }
+        // It is tried once: what can't be removed is as good as not there.
+        self.reserve = None;
+        match self.stage.take().expect("a start has a stage") {
+            Stage::Record(_) => self.stage = Some(Stage::Record(Box::new(Boot::new(self.boot_rng.clone())))),
+            Stage::Journal { booted, .. } => self.read_journal(booted),
+            Stage::Volumes { booted, recovered, .. } => self.read_volumes(booted, recovered),
         }
     }
 
@@ -128,8 +194,7 @@ impl Starting {
         self.stage = Some(Stage::Journal { booted, recovery });
     }
 
-    fn read_volumes(&mut self) {
-        let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal comes first") };
+    fn read_volumes(&mut self, booted: Booted, recovered: Box<Recovered>) {
         let volumes = numbered(&booted, |file| match file {
             File::Volume(volume) => Some(volume),
             File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
@@ -138,7 +203,6 @@ impl Starting {
             File::Checkpoint(volume) => Some(volume),
             File::Journal(_) | File::Slot(_) | File::Volume(_) | File::Reserve | File::Stage(_) => None,
         });
-        let recovered = Box::new(recovery.into_recovered());
         let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
         let floors = recovered.volumes.clone();
         let recovery = StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only);
@@ -155,7 +219,7 @@ impl Starting {
         let record = booted.record;
         out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
         let damages = damages.into_iter().chain(lost).take(DAMAGES_MAX).collect();
-        Box::new(Started { record, ledger, log, store, rng: self.rng.clone(), damages })
+        Box::new(Started { record, ledger, log, store, reserve: self.reserve, rng: self.rng.clone(), damages })
     }
 }
 

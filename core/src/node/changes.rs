@@ -55,13 +55,11 @@ impl Serving {
     }
 
     pub(super) fn open_gc(&mut self, now: Now, id: RequestId, out: &mut Vec<Effect>) {
+        assert_eq!(self.collecting, Some(id), "one collection at a time");
         if let Some(error) = self.write_error() {
+            self.end_gc();
             return fail(id, error, out);
         }
-        if self.collecting.is_some() {
-            return fail(id, RequestError::GcRunning, out);
-        }
-        self.collecting = Some(id);
         let gc = Gc::new(self.config.retain(), self.config.sweep_wait(), now);
         self.tasks.insert(id, Task::Gc(Box::new(gc)));
         self.work.push_back(Work::Gc(id, gc::Event::Wake));
@@ -131,6 +129,8 @@ impl Serving {
             volumes: self.store.usage(),
             volume_count: self.store.index().volumes().count() as u64,
             epoch: self.ledger.epoch(),
+            reserve_bytes: self.reserve.bytes(),
+            available_bytes: self.reserve.available(),
         }
     }
 }

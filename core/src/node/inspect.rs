@@ -57,7 +57,7 @@ impl Node {
                 read_only: serving.is_read_only(),
                 names: serving.ledger.name_count(),
                 chunks: serving.store.chunk_count(),
-                requests: serving.tasks.len() + serving.proposals.len(),
+                requests: serving.open_requests(),
                 disk_requests: serving.ops.len(),
                 damages: serving.damages.len(),
             },

@@ -9,6 +9,7 @@ mod ops;
 pub mod request;
 mod route;
 mod serve;
+mod space;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

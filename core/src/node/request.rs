@@ -251,6 +251,10 @@ pub struct Usage {
     pub volume_count: u64,
     /// Sweeps that were started.
     pub epoch: u64,
+    /// Bytes that are set aside, so that a full disk can still be emptied.
+    pub reserve_bytes: u64,
+    /// Bytes that can still be written beside those; `None` if the disk does not say.
+    pub available_bytes: Option<u64>,
 }
 
 /// Something a verification found.

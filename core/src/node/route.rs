@@ -7,6 +7,7 @@ use super::event::Effect;
 use super::request::{Reply, RequestError};
 use super::serve::{Owner, Proposer, Serving, Task, Work};
 use crate::disk::DiskError;
+use crate::disk::reserve;
 use crate::id::{OpId, RequestId};
 use crate::keystore::store::{self, Ticket};
 use crate::ledger::command::{Command, Outcome};
@@ -24,7 +25,7 @@ impl Serving {
                 self.work_on(now, work, out);
             }
             match self.credit.grant() {
-                Some((id, bytes)) => self.work.push_back(Work::Put(id, put::Event::Granted { bytes })),
+                Some((id, bytes)) => self.admit(id, bytes, self.credit.out() - bytes),
                 None => return,
             }
         }
@@ -41,6 +42,9 @@ impl Serving {
             let mut logged = Vec::new();
             self.log.flush(now, &mut logged);
             self.route_log(logged, out);
+            let mut spaced = Vec::new();
+            self.reserve.flush(now, &mut spaced);
+            self.route_reserve(now, spaced, out);
             if self.work.is_empty() {
                 return;
             }
@@ -51,6 +55,7 @@ impl Serving {
         self.work.push_back(match self.ops.take(op) {
             Owner::Store(token) => Work::Store(store::Event::DiskDone { token, result }),
             Owner::Log(op) => Work::Log(log::Event::DiskDone { op, result }),
+            Owner::Reserve => Work::Reserve(reserve::Event::DiskDone { result, footprint: self.footprint() }),
         });
     }
 
@@ -71,6 +76,11 @@ impl Serving {
             Work::Verify(id, event) => self.step_verify(now, id, event, out),
             Work::Gc(id, event) => self.step_gc(now, id, event, out),
             Work::Sweep(id, event) => self.step_sweep(now, id, event),
+            Work::Reserve(event) => {
+                let mut effects = Vec::new();
+                self.reserve.step(now, event, &mut effects);
+                self.route_reserve(now, effects, out);
+            }
         }
     }
 
@@ -78,6 +88,7 @@ impl Serving {
         for effect in effects {
             match effect {
                 store::Effect::Disk { token, request } => {
+                    self.grew(&request);
                     let op = self.ops.issue(Owner::Store(token));
                     out.push(Effect::Disk { op, request });
                 }
@@ -126,10 +137,33 @@ impl Serving {
         }
     }
 
+    fn route_reserve(&mut self, now: Now, effects: Vec<reserve::Effect>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                reserve::Effect::Disk(request) => {
+                    let op = self.ops.issue(Owner::Reserve);
+                    out.push(Effect::Disk { op, request });
+                }
+                reserve::Effect::Admitted { id, bytes: 0 } => self.work.push_back(Work::Put(id, put::Event::Wake)),
+                reserve::Effect::Admitted { id, bytes } => {
+                    self.work.push_back(Work::Put(id, put::Event::Granted { bytes }));
+                }
+                reserve::Effect::Refused { id, bytes } => {
+                    self.credit.release(bytes);
+                    self.work.push_back(Work::Put(id, put::Event::Refused));
+                }
+                reserve::Effect::Ready { id } => self.go_ahead(now, id, out),
+                reserve::Effect::Tight(tight) => self.work.push_back(Work::Store(store::Event::Tight(tight))),
+                reserve::Effect::Note(note) => out.push(Effect::Note(note)),
+            }
+        }
+    }
+
     fn route_log(&mut self, effects: Vec<log::Effect>, out: &mut Vec<Effect>) {
         for effect in effects {
             match effect {
                 log::Effect::Disk { op, request } => {
+                    self.grew(&request);
                     let op = self.ops.issue(Owner::Log(op));
                     out.push(Effect::Disk { op, request });
                 }
@@ -211,6 +245,7 @@ impl Serving {
                     if last {
                         self.end(id);
                         self.credit.forget(id);
+                        self.work.push_back(Work::Reserve(reserve::Event::Forget { id }));
                     }
                 }
                 put::Effect::Note(note) => out.push(Effect::Note(note)),
@@ -329,14 +364,16 @@ impl Serving {
             self.work.push_back(Work::Gc(id, event));
         } else {
             self.collecting = None;
+            self.work.push_back(Work::Reserve(reserve::Event::Collected));
         }
     }
 
     /// Nobody waits for the collection any more; the next may begin once the store has done its part.
-    fn end_gc(&mut self) {
+    pub(super) fn end_gc(&mut self) {
         (self.sweep, self.awaited) = (None, None);
         if !self.store_part {
             self.collecting = None;
+            self.work.push_back(Work::Reserve(reserve::Event::Collected));
         }
     }
 

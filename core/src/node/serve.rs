@@ -10,6 +10,7 @@ use super::ops::Ops;
 use super::request::{Reply, Request, RequestError, VerifyScope};
 use crate::config::Config;
 use crate::disk::damage::Damage;
+use crate::disk::reserve::{self, Purpose, Reserve};
 use crate::disk::{DiskError, File};
 use crate::id::RequestId;
 use crate::keystore::store::{self, Store, Token};
@@ -34,6 +35,7 @@ use crate::time::{DeadlineQueue, Instant, Now};
 pub(super) enum Owner {
     Store(Token),
     Log(crate::disk::writer::WriterOp),
+    Reserve,
 }
 
 /// A conversation in several steps.
@@ -55,6 +57,7 @@ pub(super) enum Work {
     Verify(RequestId, verify::Event),
     Gc(RequestId, gc::Event),
     Sweep(RequestId, sweep::Event),
+    Reserve(reserve::Event),
 }
 
 /// Who waits for the ledger.
@@ -83,6 +86,9 @@ pub(super) struct Serving {
     pub(super) ledger: Ledger,
     pub(super) log: Log,
     pub(super) store: Store,
+    pub(super) reserve: Reserve,
+    /// Requests that wait for room, or for how much there is.
+    pub(super) held: BTreeMap<RequestId, Request>,
     pub(super) damages: Vec<Damage>,
     pub(super) ops: Ops<Owner>,
     pub(super) tasks: BTreeMap<RequestId, Task>,
@@ -107,13 +113,16 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn new(config: Config, started: Started) -> Self {
-        let Started { record, ledger, log, store, rng, damages } = started;
+        let Started { record, ledger, log, store, reserve, rng, damages } = started;
+        let writable = log.failed().or(store.failed()).is_none();
         Self {
             config,
             boot: record.boot,
             ledger,
             log,
             store,
+            reserve: Reserve::new(&config, reserve, writable),
+            held: BTreeMap::new(),
             damages,
             ops: Ops::new(record.boot),
             tasks: BTreeMap::new(),
@@ -173,7 +182,7 @@ impl Serving {
                 | Request::Undelete { .. }
                 | Request::Clean { .. }
         );
-        if opens && (self.tasks.len() + self.proposals.len() >= REQUESTS_MAX || self.tasks.contains_key(&id)) {
+        if opens && (self.open_requests() >= REQUESTS_MAX || self.tasks.contains_key(&id)) {
             return fail(id, RequestError::Busy, out);
         }
         if opens && self.closing.is_some() {
@@ -183,10 +192,12 @@ impl Serving {
             Request::PutOpen { name, expect, size } => self.open_put(now, id, name, expect, size, out),
             Request::GetOpen { target, range } => self.open_get(id, &target, range, out),
             Request::VerifyOpen(scope) => self.open_verify(id, scope, out),
-            Request::Gc => self.open_gc(now, id, out),
+            Request::Gc => self.hold(id, request, Purpose::Collection, out),
             Request::Delete { .. } | Request::Purge { .. } | Request::Undelete { .. } | Request::Clean { .. } => {
-                self.change(now, id, request, out);
+                self.hold(id, request, Purpose::Change, out);
             }
+            Request::Usage => self.hold(id, request, Purpose::Question, out),
+            Request::Cancel if self.held.contains_key(&id) => self.cancel_held(id, out),
             Request::PutChunk(_)
             | Request::PutCommit(_)
             | Request::GetMore { .. }
@@ -197,10 +208,6 @@ impl Serving {
                 let after = after.as_ref().map(|(name, version)| (name, *version));
                 self.tombstones(id, &prefix, after, limit, out);
             }
-            Request::Usage => {
-                let reply = Reply::Usage(Box::new(self.usage()));
-                out.push(Effect::Reply { id, reply: Ok(reply), last: true });
-            }
             Request::Stat(target) => {
                 let stat = self.look_up(&target).map(|(stat, _)| Reply::Stat(Box::new(stat)));
                 out.push(Effect::Reply { id, reply: stat, last: true });
@@ -209,6 +216,11 @@ impl Serving {
                 self.closing.get_or_insert_default().asked_by = Some(id);
             }
         }
+    }
+
+    /// Conversations and one-shot requests that are not answered.
+    pub(super) fn open_requests(&self) -> usize {
+        self.tasks.len() + self.proposals.len() + self.held.len()
     }
 
     /// A message within a conversation. One that crosses the conversation's end, or does not belong to its kind, has no
@@ -243,7 +255,7 @@ impl Serving {
         }
         let put = Put::new(&self.config, name, expect, size, now).under(self.ledger.epoch());
         self.tasks.insert(id, Task::Put(Box::new(put)));
-        self.work.push_back(Work::Put(id, put::Event::Wake));
+        self.admit(id, 0, self.credit.out());
     }
 
     fn open_get(
@@ -339,13 +351,18 @@ impl Serving {
         let puts = self.tasks.values().any(|task| matches!(task, Task::Put(_)));
         // Its last proposal is waited for like any other.
         self.sweep = None;
-        if puts || !self.proposals.is_empty() || closing.told {
+        if puts || !self.proposals.is_empty() || !self.held.is_empty() || closing.told {
+            return;
+        }
+        // What it asked of the disk ends, or nothing would bring its answer.
+        if self.reserve.is_busy() {
             return;
         }
         closing.told = true;
         for (id, _) in core::mem::take(&mut self.tasks) {
             fail(id, RequestError::Closing, out);
         }
+        self.work.push_back(Work::Reserve(reserve::Event::Close));
         self.work.push_back(Work::Store(store::Event::Close));
         self.work.push_back(Work::Log(log::Event::Close));
     }
@@ -354,6 +371,7 @@ impl Serving {
         self.log.check();
         self.store.check();
         self.credit.check();
+        self.reserve.check();
         assert!(self.work.is_empty(), "all work of a turn is done in it");
         for task in self.tasks.values() {
             match task {

@@ -17,9 +17,18 @@ use crate::ledger::name::Name;
 use crate::limits::STEP_ITEMS_MAX;
 use crate::time::WallTime;
 
+mod full;
+
 type Disk = BTreeMap<File, Vec<u8>>;
 
-fn perform(disk: &mut Disk, request: DiskRequest) -> DiskResult {
+/// Bytes of all files.
+fn used(disk: &Disk) -> u64 {
+    disk.values().map(|bytes| bytes.len() as u64).sum()
+}
+
+/// Does what is asked, on a disk that holds `capacity` bytes.
+fn perform(disk: &mut Disk, capacity: u64, request: DiskRequest) -> DiskResult {
+    let available = capacity.saturating_sub(used(disk));
     match request {
         DiskRequest::List => {
             Ok(DiskReply::Listed(disk.iter().map(|(file, bytes)| (*file, bytes.len() as u64)).collect()))
@@ -40,8 +49,10 @@ fn perform(disk: &mut Disk, request: DiskRequest) -> DiskResult {
             }
             let bytes = disk.entry(file).or_default();
             assert_eq!(bytes.len() as u64, offset, "appends are at the end");
-            parts.iter().for_each(|part| bytes.extend_from_slice(part));
-            Ok(DiskReply::Done)
+            let parts = parts.concat();
+            let fits = parts.len().min(usize::try_from(available).unwrap());
+            bytes.extend_from_slice(&parts[..fits]);
+            if fits < parts.len() { Err(DiskError::Full) } else { Ok(DiskReply::Done) }
         }
         DiskRequest::Sync { .. } => Ok(DiskReply::Done),
         DiskRequest::Publish { stage, to } => {
@@ -54,16 +65,23 @@ fn perform(disk: &mut Disk, request: DiskRequest) -> DiskResult {
             Ok(DiskReply::Done)
         }
         DiskRequest::Allocate { file, bytes } => {
-            disk.entry(file).or_default().resize(usize::try_from(bytes).unwrap(), 0);
+            let have = disk.get(&file).map_or(0, |bytes| bytes.len() as u64);
+            if bytes.saturating_sub(have) > available {
+                disk.remove(&file);
+                return Err(DiskError::Full);
+            }
+            disk.entry(file).or_default().resize(usize::try_from(bytes.max(have)).unwrap(), 0);
             Ok(DiskReply::Done)
         }
-        DiskRequest::Space => Ok(DiskReply::Space { total: u64::MAX, available: u64::MAX }),
+        DiskRequest::Space => Ok(DiskReply::Space { total: capacity, available }),
     }
 }
 
 struct Host {
     node: Node,
     disk: Disk,
+    /// Bytes that all files together may have.
+    capacity: u64,
     nanos: u64,
     next_request: u64,
     notes: Vec<crate::note::Note>,
@@ -71,8 +89,12 @@ struct Host {
 
 impl Host {
     fn start(disk: Disk, raw: RawConfig) -> Self {
+        Self::start_on(u64::MAX, disk, raw)
+    }
+
+    fn start_on(capacity: u64, disk: Disk, raw: RawConfig) -> Self {
         let node = Node::new(Config::new(raw).unwrap(), Seed::new([5; 32]));
-        let mut host = Self { node, disk, nanos: 0, next_request: 1, notes: Vec::new() };
+        let mut host = Self { node, disk, capacity, nanos: 0, next_request: 1, notes: Vec::new() };
         assert!(host.turn(vec![Event::Wake]).is_empty());
         assert_eq!(host.node.inspect().phase, Phase::Serving);
         host
@@ -96,7 +118,7 @@ impl Host {
             for effect in effects {
                 match effect {
                     Effect::Disk { op, request } => {
-                        events.push(Event::DiskDone { op, result: perform(&mut self.disk, request) });
+                        events.push(Event::DiskDone { op, result: perform(&mut self.disk, self.capacity, request) });
                     }
                     Effect::Reply { id, reply, last } => replies.push((id, reply, last)),
                     Effect::Note(note) => self.notes.push(note),

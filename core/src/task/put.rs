@@ -416,6 +416,16 @@ impl Put {
         }
     }
 
+    /// There is no space for what the client still has to send.
+    fn refused(&mut self, out: &mut Vec<Effect>) {
+        self.asks.pop_front();
+        match self.stage {
+            Stage::Opening | Stage::Receiving(_) => self.end(Err(RequestError::DiskFull), out),
+            // Everything came already.
+            Stage::Storing(_) | Stage::Proposed(_) | Stage::Renewing(_) | Stage::Ending(_) | Stage::Over => {}
+        }
+    }
+
     fn credited(&mut self, bytes: u64, out: &mut Vec<Effect>) {
         assert_eq!(self.asks.pop_front(), Some(bytes), "what is granted was asked for");
         self.granted += bytes;
@@ -459,6 +469,7 @@ impl Machine for Put {
             Event::Chunk(_) | Event::Commit(_) => {}
             Event::Cancel => self.cancel(out),
             Event::Granted { bytes } => self.credited(bytes, out),
+            Event::Refused => self.refused(out),
             Event::Written { ticket } => self.written(ticket, out),
             Event::Stored { ticket, result } => self.stored(ticket, result, out),
             Event::Loaded { ticket, result } => self.loaded(ticket, result, out),

@@ -194,6 +194,9 @@ impl World {
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::Scrubbed { .. }
+            | Note::ReserveMade { .. }
+            | Note::ReserveReleased { .. }
+            | Note::ReserveFailed(_)
             | Note::CheckpointUnusable { .. }
             | Note::Checkpointed { .. }
             | Note::CheckpointFailed { .. }

@@ -233,7 +233,9 @@ impl Failure {
             }
             RequestError::DiskFull => {
                 let what = format!("no space is left for {subject}: the disk is full");
-                (Exit::DiskFull, what, "no name was changed; everything stored before can still be read")
+                let hint = "no name was changed, and reads go on; \"dps rm --purge\" and \"dps gc\" make room; if these are \
+                            refused, too, remove a few megabytes of other files first";
+                (Exit::DiskFull, what, hint)
             }
             RequestError::WriteFailed { error, .. } => {
                 let what = format!("the disk failed: no change of {subject} was made");

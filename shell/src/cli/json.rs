@@ -157,6 +157,9 @@ pub(crate) struct Space {
     live_bytes: u64,
     dead_bytes: u64,
     epoch: u64,
+    reserve_bytes: u64,
+    /// Nothing if the disk does not say.
+    available_bytes: Option<u64>,
 }
 
 impl Space {
@@ -173,6 +176,8 @@ impl Space {
             live_bytes: usage.volumes.live_bytes(),
             dead_bytes: usage.volumes.dead_bytes(),
             epoch: usage.epoch,
+            reserve_bytes: usage.reserve_bytes,
+            available_bytes: usage.available_bytes,
         }
     }
 }

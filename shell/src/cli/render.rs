@@ -313,7 +313,12 @@ fn human_usage(usage: &Usage) -> String {
         writeln!(text, "undeletable {} versions, which alone keep {} bytes", usage.tombstones, usage.tombstone_bytes);
     let _ = writeln!(text, "chunks      {}", volumes.chunks);
     let _ = writeln!(text, "volumes     {} of {} bytes", usage.volume_count, volumes.file_bytes);
-    let _ = write!(text, "needed      {} bytes, {} are not", volumes.live_bytes(), volumes.dead_bytes());
+    let _ = writeln!(text, "needed      {} bytes, {} are not", volumes.live_bytes(), volumes.dead_bytes());
+    let _ = writeln!(text, "set aside   {} bytes for a full disk", usage.reserve_bytes);
+    let _ = match usage.available_bytes {
+        Some(bytes) => write!(text, "left        {bytes} bytes of the disk"),
+        None => write!(text, "left        unknown, as the disk does not say"),
+    };
     text
 }
 

@@ -182,7 +182,7 @@ pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
         RequestError::LedgerDamaged(damage) => {
             Some(matches!(damage.file, File::Journal(_)) && is_damage_excused(damage.file, disk))
         }
-        RequestError::DiskFull => Some(disk.is_refusing(true)),
+        RequestError::DiskFull => Some(disk.was_full()),
         RequestError::WriteFailed { file, error } => Some(disk.has_refused(*file, *error)),
         RequestError::OutcomeUnknown(error) => Some(*error != DiskError::NotFound && disk.is_refusing(false)),
         RequestError::Misuse(_) => Some(false),

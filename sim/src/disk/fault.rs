@@ -312,4 +312,10 @@ impl Disk {
     pub fn is_refusing(&self, full: bool) -> bool {
         self.refused.iter().any(|(_, error)| !full || *error == DiskError::Full)
     }
+
+    /// Whether a full disk was told since the last start, by a write that failed or to whoever asked for space.
+    #[must_use]
+    pub fn was_full(&self) -> bool {
+        self.told_full || self.is_refusing(true)
+    }
 }

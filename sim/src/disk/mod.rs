@@ -83,6 +83,8 @@ pub struct Disk {
     lost: BTreeMap<File, u64>,
     /// Write errors that were injected since the last start.
     refused: Vec<(File, DiskError)>,
+    /// Whether somebody who asked for space since the last start was told that there is none.
+    told_full: bool,
     /// Length of each journal segment of which every byte is known durable to a later record.
     covered: BTreeMap<File, usize>,
     /// Where the last append of each file began.
@@ -123,6 +125,7 @@ impl Disk {
             stamp: 0,
             lost: BTreeMap::new(),
             refused: Vec::new(),
+            told_full: false,
             covered: BTreeMap::new(),
             last_append: BTreeMap::new(),
             misuse: Vec::new(),
@@ -241,7 +244,11 @@ impl Disk {
                 Ok(DiskReply::Done)
             }
             DiskRequest::Allocate { file, bytes } => self.allocate(now, *file, *bytes),
-            DiskRequest::Space => Ok(DiskReply::Space { total: self.capacity, available: self.available(now) }),
+            DiskRequest::Space => {
+                let (total, available) = (self.capacity, self.available(now));
+                self.told_full |= available == 0;
+                Ok(DiskReply::Space { total, available })
+            }
         }
     }
 

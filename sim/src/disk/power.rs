@@ -29,6 +29,7 @@ impl Disk {
     fn stopped(&mut self) {
         self.busy_until.clear();
         self.refused.clear();
+        self.told_full = false;
         self.last_append.retain(|file, _| self.directory.get(*file).is_some());
         self.covered.retain(|file, _| self.directory.get(*file).is_some());
         self.apply_deferred();

@@ -24,6 +24,11 @@ impl<T> Slow<T> {
         Self { disk, waiting: Vec::new(), faulty }
     }
 
+    /// From now on all files together may have so many bytes.
+    pub(crate) const fn set_capacity(&mut self, bytes: u64) {
+        self.disk.set_capacity(bytes);
+    }
+
     pub(crate) fn issue(&mut self, name: T, request: DiskRequest) {
         self.waiting.push((name, request));
     }

@@ -10,6 +10,7 @@ mod get;
 mod log;
 mod node;
 mod put;
+mod reserve;
 mod store;
 mod sweep;
 mod verify;
@@ -100,6 +101,21 @@ fn parts() -> Vec<Inhabited> {
         Inhabited::new(
             log::Desk::new,
             &["Append", "Sync", "Committed", "Refused", "Closed", "Stopped", "Unknown", "Closing", "Sealed", "Settled"],
+        ),
+        Inhabited::new(
+            reserve::Yard::new,
+            &[
+                "Space",
+                "Allocate",
+                "Remove",
+                "Admitted",
+                "Refused",
+                "Ready",
+                "Tight",
+                "ReserveMade",
+                "ReserveReleased",
+                "ReserveFailed",
+            ],
         ),
     ]
 }

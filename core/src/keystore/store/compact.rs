@@ -42,6 +42,8 @@ pub(super) struct Compaction {
     stuck: BTreeSet<u64>,
     /// Whether a volume may have become worth it since all were looked at. A start alone is no reason to write.
     look: bool,
+    /// Whether there is too little space to begin with a volume although nobody asked for it.
+    tight: bool,
     /// Whether anything happened since the last turn.
     heard: bool,
     /// The compaction that somebody asked for.
@@ -126,6 +128,7 @@ impl Compaction {
             running: None,
             stuck: BTreeSet::new(),
             look: false,
+            tight: false,
             heard: false,
             person: None,
             stopped: None,
@@ -147,6 +150,11 @@ impl Compaction {
     pub(super) fn sealed(&mut self, end: Predecessor) {
         self.ends.insert(end.number, (end.position, end.offset));
         self.look = true;
+    }
+
+    /// There is too little space, or enough again.
+    pub(super) const fn set_tight(&mut self, tight: bool) {
+        self.tight = tight;
     }
 
     /// There may be more to give back than before.

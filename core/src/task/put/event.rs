@@ -28,6 +28,8 @@ pub enum Event {
         /// As many as were asked for.
         bytes: u64,
     },
+    /// Too little space is left: the oldest [`Effect::Ask`] is refused, or the put as a whole if it asked for nothing yet.
+    Refused,
     /// The bytes of a chunk have left memory; they need not be durable yet. May be left out before `Stored`.
     Written {
         /// The store.

@@ -61,7 +61,8 @@ impl Store {
 
     /// Starts on the next volume that is worth it; returns whether there was one.
     pub(super) fn pick_volume(&mut self, out: &mut Vec<Effect>) -> bool {
-        if self.compaction.stopped.is_some() || (self.compaction.person.is_none() && !self.compaction.look) {
+        let looks = self.compaction.look && !self.compaction.tight;
+        if self.compaction.stopped.is_some() || (self.compaction.person.is_none() && !looks) {
             return false;
         }
         if let Some(person) = &self.compaction.person {
