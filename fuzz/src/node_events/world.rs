@@ -190,6 +190,9 @@ impl World {
             Note::Serving { .. }
             | Note::Created(_)
             | Note::RemovedAgain(_)
+            | Note::CheckpointUnusable { .. }
+            | Note::Checkpointed { .. }
+            | Note::CheckpointFailed { .. }
             | Note::VolumeRemoved { .. }
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
