@@ -188,6 +188,9 @@ impl World {
             | Note::Created(_)
             | Note::RemovedAgain(_)
             | Note::VolumeRemoved { .. }
+            | Note::ReserveMade { .. }
+            | Note::ReserveReleased { .. }
+            | Note::ReserveFailed(_)
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::WritesStopped { .. }
