@@ -21,12 +21,15 @@ use crate::machine::Machine;
 use crate::note::Note;
 use crate::time::{Instant, Now};
 
-/// The watermark is this part of the file system, but no more than what is on its way while the disk is asked. On a small
-/// one a fixed number would be much of it; a large one gains nothing by more.
+/// The watermark is this part of the file system, but no more than what is on its way while the disk is asked, and no less
+/// than a change needs. On a small one a fixed number would be much of it; a large one gains nothing by more.
 const WATERMARK_DIVISOR: u64 = 32;
 
 /// An answer of the disk is good for so long: others may fill it meanwhile.
 const ANSWER_AGE_MAX: Duration = Duration::from_millis(100);
+
+/// After so many failures in a row nothing is set aside before the next collection.
+const FAILURES_MAX: u8 = 2;
 
 /// A catalog is published twice, and lies in three files until the last of them replaces the first.
 const CATALOG_COPIES: u64 = 3;
@@ -179,8 +182,8 @@ pub struct Reserve {
     collecting: bool,
     /// What was told last of the space beside the reserve.
     tight: bool,
-    /// Whether setting space aside has failed. It is tried again after a collection.
-    refused: bool,
+    /// How often setting space aside has failed since it last did not, or since the last collection.
+    failures: u8,
     /// Whether a failure was told.
     told: bool,
     writable: bool,
@@ -209,13 +212,20 @@ impl Reserve {
             look: false,
             collecting: false,
             tight: false,
-            refused: false,
+            failures: 0,
             told: false,
             writable,
             closed: false,
             asks: VecDeque::new(),
             rooms: VecDeque::new(),
         }
+    }
+
+    /// The same for a start that has taken the reserve for what it had to write: it is made again as far as there is space.
+    #[must_use]
+    pub const fn taken(mut self) -> Self {
+        self.look = true;
+        self
     }
 
     /// Bytes that are set aside.
@@ -266,7 +276,8 @@ impl Reserve {
     }
 
     fn watermark(&self, answer: Answer) -> u64 {
-        (answer.total / WATERMARK_DIVISOR).min(self.ingest_bytes_max.saturating_add(self.ask_bytes()))
+        let on_its_way = self.ingest_bytes_max.saturating_add(self.ask_bytes());
+        (answer.total / WATERMARK_DIVISOR).min(on_its_way).max(self.allowance())
     }
 
     /// What is left of an answer.
@@ -388,13 +399,14 @@ impl Reserve {
             Ok(_) => {
                 let bytes = core::mem::take(&mut self.bytes);
                 self.exists = false;
+                self.look = true;
                 if let Some(answer) = &mut self.answer {
                     answer.available = answer.available.saturating_add(bytes);
                 }
                 out.push(Effect::Note(Note::ReserveReleased { bytes }));
             }
             Err(error) => {
-                self.refused = true;
+                self.failures = FAILURES_MAX;
                 self.fail(*error, out);
             }
         }
@@ -409,12 +421,14 @@ impl Reserve {
                 if let Some(answer) = &mut self.answer {
                     answer.available = answer.available.saturating_sub(more);
                 }
+                self.failures = 0;
                 out.push(Effect::Note(Note::ReserveMade { bytes }));
             }
             Err(error) => {
-                // What there was is gone, or as good as that.
+                // What there was is gone, or as good as that. Others were faster, and something may still be left.
                 self.bytes = 0;
-                (self.refused, self.ask_due) = (true, true);
+                self.failures = if *error == DiskError::Full { self.failures + 1 } else { FAILURES_MAX };
+                (self.ask_due, self.look) = (true, true);
                 self.fail(*error, out);
             }
         }
@@ -426,23 +440,28 @@ impl Reserve {
         }
     }
 
-    /// Makes the reserve larger if it is too small and there is space for that, or smaller if it is far too large.
+    /// Makes the reserve larger if it is too small and there is space for that, or smaller if it is far too large. When
+    /// there is so little space that no put is admitted, what there is is kept from others, but for what a change needs.
     fn resize(&mut self, out: &mut Vec<Effect>) {
         let Some(answer) = self.answer else { return };
-        if !self.writable || self.collecting || self.refused {
+        if !self.writable || self.collecting || self.failures >= FAILURES_MAX {
             return;
         }
         let need = self.need(self.grown);
         // Some more than is needed, so that it does not grow with every put.
         let ample = need.saturating_add(need / 2).min(self.bytes_max());
         if self.bytes > 2 * ample {
-            self.look = true;
             return self.remove(out);
         }
-        let (left, watermark) = (self.left(answer), self.watermark(answer));
-        let leaves = |goal: u64| left.checked_sub(goal.saturating_sub(self.bytes));
-        let goal = if leaves(ample).is_some_and(|rest| rest >= watermark.saturating_add(ample)) { ample } else { need };
-        if self.bytes < need && leaves(goal).is_some_and(|rest| rest >= watermark) {
+        let (all, watermark) = (self.left(answer).saturating_add(self.bytes), self.watermark(answer));
+        let goal = if all >= ample.saturating_mul(2).saturating_add(watermark) {
+            ample
+        } else if all >= need.saturating_add(watermark) {
+            need
+        } else {
+            need.min(all.saturating_sub(self.allowance()))
+        };
+        if self.bytes < need && self.bytes < goal {
             self.exists = true;
             self.op = Some(Op::Allocating { bytes: goal });
             out.push(Effect::Disk(DiskRequest::Allocate { file: File::Reserve, bytes: goal }));
@@ -473,7 +492,7 @@ impl Machine for Reserve {
             Event::Forget { id } => self.forget(id, out),
             Event::Room { id, purpose } => self.make_room(now, id, purpose, out),
             Event::Collected => {
-                (self.collecting, self.refused) = (false, false);
+                (self.collecting, self.failures) = (false, 0);
                 (self.ask_due, self.look) = (true, true);
             }
             Event::Close => self.close(out),

@@ -28,6 +28,8 @@ pub(super) struct Started {
     pub(super) store: Store,
     /// Bytes of the reserve, if there is one.
     pub(super) reserve: Option<u64>,
+    /// Whether the start has taken it, as the disk was full.
+    pub(super) reserve_taken: bool,
     /// For the salts of sweeps.
     pub(super) rng: Rng,
     /// Journal segments first; at most [`DAMAGES_MAX`].
@@ -65,6 +67,7 @@ pub(super) struct Starting {
     /// The file that the outstanding request appends to.
     appending: Option<File>,
     reserve: Option<u64>,
+    reserve_taken: bool,
     /// What is removed before the stage begins anew. Not empty: the first of it is under way or next.
     clearing: Vec<File>,
     issued: bool,
@@ -81,6 +84,7 @@ impl Starting {
             ops: Ops::new(0),
             appending: None,
             reserve: None,
+            reserve_taken: false,
             clearing: Vec::new(),
             issued: false,
         }
@@ -101,7 +105,9 @@ impl Starting {
         if self.clearing.pop().is_some() {
             return self.cleared();
         }
-        if let (Ok(DiskReply::Listed(files)), Some(Stage::Record(_))) = (&result, &self.stage) {
+        if let (Ok(DiskReply::Listed(files)), Some(Stage::Record(_))) = (&result, &self.stage)
+            && !self.reserve_taken
+        {
             self.reserve = files.iter().find(|(file, _)| *file == File::Reserve).map(|(_, bytes)| *bytes);
         }
         if let (Err(DiskError::Full), Some(staged @ File::Stage(_)), Some(_)) = (&result, self.appending, self.reserve)
@@ -177,7 +183,7 @@ impl Starting {
             return;
         }
         // It is tried once: what can't be removed is as good as not there.
-        self.reserve = None;
+        (self.reserve, self.reserve_taken) = (None, true);
         match self.stage.take().expect("a start has a stage") {
             Stage::Record(_) => self.stage = Some(Stage::Record(Box::new(Boot::new(self.boot_rng.clone())))),
             Stage::Journal { booted, .. } => self.read_journal(booted),
@@ -219,7 +225,16 @@ impl Starting {
         let record = booted.record;
         out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
         let damages = damages.into_iter().chain(lost).take(DAMAGES_MAX).collect();
-        Box::new(Started { record, ledger, log, store, reserve: self.reserve, rng: self.rng.clone(), damages })
+        Box::new(Started {
+            record,
+            ledger,
+            log,
+            store,
+            reserve: self.reserve,
+            reserve_taken: self.reserve_taken,
+            rng: self.rng.clone(),
+            damages,
+        })
     }
 }
 

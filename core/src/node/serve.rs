@@ -113,15 +113,16 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn new(config: Config, started: Started) -> Self {
-        let Started { record, ledger, log, store, reserve, rng, damages } = started;
+        let Started { record, ledger, log, store, reserve, reserve_taken, rng, damages } = started;
         let writable = log.failed().or(store.failed()).is_none();
+        let reserve = Reserve::new(&config, reserve, writable);
         Self {
             config,
             boot: record.boot,
             ledger,
             log,
             store,
-            reserve: Reserve::new(&config, reserve, writable),
+            reserve: if reserve_taken { reserve.taken() } else { reserve },
             held: BTreeMap::new(),
             damages,
             ops: Ops::new(record.boot),

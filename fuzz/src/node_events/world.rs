@@ -194,6 +194,9 @@ impl World {
             | Note::Checkpointed { .. }
             | Note::CheckpointFailed { .. }
             | Note::VolumeRemoved { .. }
+            | Note::ReserveMade { .. }
+            | Note::ReserveReleased { .. }
+            | Note::ReserveFailed(_)
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::Scrubbed { .. }

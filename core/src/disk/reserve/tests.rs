@@ -204,7 +204,7 @@ fn a_put_is_refused_while_a_reserve_is_still_there() {
     }
     let need = need_of(bench.footprint, 0);
     assert!(stored > 3_000, "much of the disk is used: {stored}");
-    assert!(bench.disk.available() >= 6_400 / 32, "the watermark is left");
+    assert!(bench.disk.available() >= 300, "the watermark is left");
     assert!(bench.disk.reserve.unwrap() >= need, "and the reserve");
     bench.pass(ANSWER_AGE_MAX * 2);
     bench.room(Purpose::Change);
@@ -235,10 +235,32 @@ fn a_change_leaves_the_reserve_where_it_is_unless_the_disk_is_full() {
     bench.room(Purpose::Question);
     assert!(bench.disk.reserve.is_some());
     assert_eq!(bench.reserve.available(), Some(0));
+    let before = bench.disk.reserve.unwrap();
     bench.room(Purpose::Change);
-    assert!(bench.disk.reserve.is_none());
+    assert_eq!(bench.disk.reserve, Some(before - 300), "it is made again at once, without what a change needs");
     bench.room(Purpose::Change);
     assert_eq!(bench.notes.iter().filter(|note| matches!(note, Note::ReserveReleased { .. })).count(), 1);
+}
+
+#[test]
+fn a_start_that_took_the_reserve_makes_it_again_from_what_is_left() {
+    for (left, expected) in [(0, None), (300, None), (400, Some(100)), (768, Some(468)), (5_000, Some(702))] {
+        let mut bench = Bench::new(SMALL, Disk::new(20_000));
+        bench.disk.others = 20_000 - left;
+        bench.reserve = Reserve::new(&Config::new(SMALL).unwrap(), None, true).taken();
+        bench.turn(Event::Wake);
+        assert_eq!(bench.disk.reserve, expected, "{left} left");
+    }
+}
+
+#[test]
+fn a_reserve_that_others_are_too_fast_for_is_made_from_the_rest() {
+    let mut bench = Bench::new(SMALL, Disk::new(20_000));
+    // What was answered is no longer true when space is set aside.
+    bench.disk.others = 19_400;
+    assert!(bench.admits(0));
+    assert_eq!(bench.disk.reserve, Some(300));
+    assert_eq!(bench.notes, [Note::ReserveFailed(DiskError::Full), Note::ReserveMade { bytes: 300 }]);
 }
 
 #[test]
@@ -267,7 +289,7 @@ fn the_disk_is_asked_again_only_when_the_answer_is_old_or_says_no() {
 fn what_others_may_still_send_counts() {
     let mut bench = Bench::new(SMALL, Disk::new(6_400));
     assert!(bench.admits(0));
-    let spare = bench.disk.available() - 6_400 / 32;
+    let spare = bench.disk.available() - 300;
     let id = RequestId(1);
     let admit = |coming| Event::Admit { id, bytes: 64, coming };
     assert_eq!(
@@ -394,7 +416,7 @@ impl Bench {
                 self.pass(ANSWER_AGE_MAX * 2);
                 let before = self.clone_disk();
                 if self.admits(*bytes) {
-                    let (watermark, left) = ((before.total / 32).min(128 + 250), before.available());
+                    let (watermark, left) = ((before.total / 32).clamp(300, 128 + 250), before.available());
                     prop_assert!(left >= watermark + bytes, "{left} were left");
                     let need = need_of(self.footprint, *bytes);
                     let held = before.reserve.unwrap_or(0);
