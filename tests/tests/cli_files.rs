@@ -320,7 +320,7 @@ fn a_disk_that_others_fill_to_the_last_byte_is_emptied_again() {
         [ -s full/store/reserve ] || exit 91
         dd if=/dev/zero of=full/ballast bs=1M 2>/dev/null
         dd if=/dev/zero of=full/ballast bs=1 oflag=append conv=notrunc count=8192 2>/dev/null
-        "$dps" get gone -o back && cmp gone back || exit 92
+        "$dps" get -q gone -o back && cmp gone back || exit 92
         dd if=/dev/zero of=full/more bs=4k 2>/dev/null
         "$dps" verify -q || exit 93
         "$dps" put -q late
@@ -328,9 +328,9 @@ fn a_disk_that_others_fill_to_the_last_byte_is_emptied_again() {
         "$dps" rm -q --purge gone || exit 95
         "$dps" gc -q || exit 96
         "$dps" verify -q || exit 97
-        "$dps" get kept -f -o back && cmp kept back || exit 98
+        "$dps" get -q kept -f -o back && cmp kept back || exit 98
         "$dps" put -q late || exit 99
-        "$dps" get late -f -o back && cmp late back || exit 100
+        "$dps" get -q late -f -o back && cmp late back || exit 100
         "$dps" verify -q || exit 101
         [ -s full/store/reserve ] || exit 102
         "$dps" stats --json

@@ -399,10 +399,8 @@ impl Reserve {
             Ok(_) => {
                 let bytes = core::mem::take(&mut self.bytes);
                 self.exists = false;
-                self.look = true;
-                if let Some(answer) = &mut self.answer {
-                    answer.available = answer.available.saturating_add(bytes);
-                }
+                // Somebody may have changed the file: how much came back is for the disk to say.
+                (self.ask_due, self.look) = (true, true);
                 out.push(Effect::Note(Note::ReserveReleased { bytes }));
             }
             Err(error) => {

@@ -34,6 +34,8 @@ impl Serving {
     /// Ends the turn of every machine, until no machine has anything more for another.
     pub(super) fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
         loop {
+            // What is to be set aside is set aside before a close.
+            self.flush_reserve(now, out);
             self.close_when_idle(out);
             self.run(now, out);
             let mut stored = Vec::new();
@@ -42,9 +44,7 @@ impl Serving {
             let mut logged = Vec::new();
             self.log.flush(now, &mut logged);
             self.route_log(logged, out);
-            let mut spaced = Vec::new();
-            self.reserve.flush(now, &mut spaced);
-            self.route_reserve(now, spaced, out);
+            self.flush_reserve(now, out);
             if self.work.is_empty() {
                 return;
             }
@@ -135,6 +135,12 @@ impl Serving {
                 store::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }
+    }
+
+    fn flush_reserve(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut effects = Vec::new();
+        self.reserve.flush(now, &mut effects);
+        self.route_reserve(now, effects, out);
     }
 
     fn route_reserve(&mut self, now: Now, effects: Vec<reserve::Effect>, out: &mut Vec<Effect>) {

@@ -121,7 +121,10 @@ impl Habitat for Counter {
                 let found = self.stored.get(&chunk).filter(|_| !rng.chance(1, 8)).cloned();
                 Event::Loaded { ticket, result: found.ok_or(missing) }
             }),
-            0 => self.asks.pop_front().map(|bytes| Event::Granted { bytes }),
+            0 => {
+                let refused = rng.chance(1, 60);
+                self.asks.pop_front().map(|bytes| if refused { Event::Refused } else { Event::Granted { bytes } })
+            }
             1 => self.store(rng),
             2 if self.proposed.is_some() && rng.chance(1, 4) => {
                 self.proposed = None;

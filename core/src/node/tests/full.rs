@@ -99,11 +99,14 @@ fn a_disk_that_somebody_fills_to_the_last_byte_is_read_and_emptied_after_a_start
         assert!(!host.node.inspect().read_only, "{left} left: it can write");
         host.assert_readable(0..stored);
         assert_eq!(host.put("more", &content(900, 99)).unwrap_err(), RequestError::DiskFull, "{left} left");
-        // Each command is a start of its own.
-        let mut host = Host::start_on(capacity, host.close(), SMALL);
+        // Each command is a start of its own, and leaves nothing for others to take but what a change needs.
+        let disk = host.close();
+        assert!(capacity - used(&disk) <= SMALL.segment_bytes, "{left} left: what was taken is set aside again");
+        let mut host = Host::start_on(capacity, disk, SMALL);
         for number in 0..6 {
             assert_eq!(host.purge(number), Ok(Reply::Deleted), "{left} left");
         }
+        assert!(capacity - used(&host.disk) <= SMALL.segment_bytes, "{left} left");
         let mut host = Host::start_on(capacity, host.disk, SMALL);
         let summary = host.gc();
         assert!(summary.compacted.volumes > 0, "{left} left: {summary:?}");

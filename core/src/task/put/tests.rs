@@ -327,6 +327,26 @@ fn a_chunk_before_any_credit_is_misuse() {
 }
 
 #[test]
+fn a_put_without_space_ends_unless_everything_came() {
+    let refused = [Effect::Reply { reply: Err(RequestError::DiskFull), last: true }];
+    let (mut put, mut out) = (Put::new(&config(), name(), Expect::Absent, Some(40), at(0)), Vec::new());
+    put.step(at(0), Event::Refused, &mut out);
+    assert_eq!(out, refused, "it is not even opened");
+    put.check();
+
+    let mut scene = Scene::open(Some(40));
+    scene.tell(0, Event::Granted { bytes: 32 });
+    let last = scene.tell(0, Event::Refused);
+    assert_eq!(last, [&[Effect::Release { bytes: 32 }][..], &refused].concat(), "its credit goes back");
+
+    let mut scene = Scene::granted(Some(40));
+    scene.tell(0, Event::Chunk(VerifiedChunk::new(Bytes::from(counted(32)))));
+    scene.tell(0, Event::Chunk(VerifiedChunk::new(Bytes::from(counted(8)))));
+    scene.tell(0, Event::Commit(FileDigest { file: FileId::from_bytes([7; 32]), size: 40 }));
+    assert_eq!(scene.tell(0, Event::Refused), [], "nothing more is to come");
+}
+
+#[test]
 fn digests_that_do_not_fit_are_misuse() {
     let file = |bytes: &[u8]| FileId::from_bytes(sha256(bytes));
     let length = "the digest is of another length than the chunks";
