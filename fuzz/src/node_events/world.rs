@@ -200,12 +200,6 @@ impl World {
             | Note::RemovalFailed { .. }
             | Note::Sealed(_)
             | Note::Scrubbed { .. }
-            | Note::ReserveMade { .. }
-            | Note::ReserveReleased { .. }
-            | Note::ReserveFailed(_)
-            | Note::CheckpointUnusable { .. }
-            | Note::Checkpointed { .. }
-            | Note::CheckpointFailed { .. }
             | Note::WritesStopped { .. }
             | Note::Synced(_)
             | Note::PutDropped
