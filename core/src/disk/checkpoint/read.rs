@@ -51,7 +51,8 @@ pub enum Reading {
         /// Bytes.
         len: u32,
     },
-    /// A record of the volume, as a scan finds it, but for what nobody asks of it then: the boot that wrote it, and what
+    /// A record of the volume, as a scan finds it, but for what nobody asks of it then: the boot that wrote it, and
+    /// what
     /// was durable at that time.
     Record(Record),
     /// All is read, and the checkpoint was whole.
