@@ -31,6 +31,8 @@ pub(crate) struct Counter {
     epoch: u64,
     proposed: Option<FileStat>,
     over: bool,
+    /// Whether space is short at times.
+    refuses: bool,
 }
 
 impl Counter {
@@ -49,6 +51,7 @@ impl Counter {
             epoch: 0,
             proposed: None,
             over: false,
+            refuses: seed % 11 == 5,
         }
     }
 
@@ -122,7 +125,7 @@ impl Habitat for Counter {
                 Event::Loaded { ticket, result: found.ok_or(missing) }
             }),
             0 => {
-                let refused = rng.chance(1, 60);
+                let refused = self.refuses && !self.asks.is_empty() && rng.chance(1, 6);
                 self.asks.pop_front().map(|bytes| if refused { Event::Refused } else { Event::Granted { bytes } })
             }
             1 => self.store(rng),
