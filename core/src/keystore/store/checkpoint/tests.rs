@@ -42,7 +42,7 @@ fn every_finished_volume_gets_one_once_the_store_has_served_for_a_while() {
     assert_eq!(numbers(&desk.disk), finished, "all but the one being written");
     let noted = |desk: &Desk| desk.notes.iter().filter(|note| matches!(note, Note::Checkpointed { .. })).count();
     assert_eq!(noted(&desk), finished.len());
-    assert_eq!(desk.store.deadline(), None, "and then there is nothing to do");
+    assert_eq!(desk.store.checkpoints.deadline(), None, "and then there is nothing to do");
     // Later ones as soon as they are finished.
     (20..30).for_each(|number| desk.put(number, number));
     desk.settle();
@@ -56,7 +56,7 @@ fn a_start_and_an_immediate_close_write_nothing() {
     let before = content(&desk.disk);
     desk.get(1, 1);
     desk.settle();
-    assert!(desk.store.deadline().is_some(), "there is something to do, later");
+    assert!(desk.store.checkpoints.deadline().is_some(), "there is something to do, later");
     desk.step(Event::Close);
     desk.settle();
     assert_eq!((desk.closed, content(&desk.disk)), (1, before));
@@ -69,7 +69,7 @@ fn a_start_and_an_immediate_close_write_nothing() {
     let mut desk = open(desk.disk, SMALL, 4);
     desk.pass();
     desk.settle();
-    assert!(desk.store.deadline().is_none() && desk.notes.is_empty());
+    assert!(desk.store.checkpoints.deadline().is_none() && desk.notes.is_empty());
     assert_eq!(content(&desk.disk), before);
 }
 
@@ -121,7 +121,11 @@ fn a_write_that_fails_ends_them_quietly() {
         desk.step_cache(Err(DiskError::Full));
         desk.settle();
         let failed = desk.notes.iter().filter(|note| matches!(note, Note::CheckpointFailed { .. })).count();
-        assert_eq!((failed, numbers(&desk.disk).len(), desk.store.deadline()), (1, done, None), "write {stop}");
+        assert_eq!(
+            (failed, numbers(&desk.disk).len(), desk.store.checkpoints.deadline()),
+            (1, done, None),
+            "write {stop}"
+        );
         assert_eq!(desk.disk.bytes(File::Stage(2)), None, "the rest of it does not fill the disk");
         desk.put(99, 99);
         desk.settle();
@@ -151,7 +155,7 @@ fn a_volume_that_was_harmed_since_the_start_gets_none() {
         desk.pass();
         desk.settle();
         assert_eq!(numbers(&desk.disk), [], "harm {which}");
-        assert_eq!(desk.store.deadline(), None, "and it is not tried again");
+        assert_eq!(desk.store.checkpoints.deadline(), None, "and it is not tried again");
         assert_eq!(desk.disk.bytes(File::Stage(2)), None);
     }
     let mut desk = fresh();
