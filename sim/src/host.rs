@@ -10,6 +10,7 @@ use dps_core::time::{Instant, Now, WallTime};
 
 use crate::disk::{Disk, FileClass, Survive};
 use crate::exercise::ProtocolPhase;
+use crate::subject::Subject;
 
 /// When a run begins, as wall time: 2025-01-01T00:00:00Z.
 const WALL_START_NS: i128 = 1_735_689_600_000_000_000;
@@ -93,7 +94,9 @@ impl<M> Host<M> {
         self.closing = None;
         self.paused_until = 0;
     }
+}
 
+impl<M: Subject> Host<M> {
     /// What the node is doing.
     pub(crate) fn phases(&self) -> Vec<ProtocolPhase> {
         if self.node.is_none() {
@@ -115,10 +118,12 @@ impl<M> Host<M> {
         };
         let reads =
             self.disk.pending().any(|request| matches!(request, DiskRequest::Read { file: File::Volume(_), .. }));
+        let reclaiming = self.node.as_ref().and_then(Subject::holdings).is_some_and(|holdings| holdings.reclaiming);
         let found = [
             (writes(FileClass::Volume), ProtocolPhase::ChunkWrite),
             (writes(FileClass::Journal), ProtocolPhase::JournalWrite),
             (reads, ProtocolPhase::Reading),
+            (reclaiming, ProtocolPhase::Collecting),
         ];
         let phases: Vec<ProtocolPhase> = found.iter().filter(|(holds, _)| *holds).map(|(_, phase)| *phase).collect();
         if phases.is_empty() { vec![ProtocolPhase::Other] } else { phases }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use dps_core::disk::{DiskRequest, File};
 use dps_core::id::OpId;
 use dps_core::machine::Machine;
-use dps_core::node::{Effect, Event, Reply, Request};
+use dps_core::node::{Effect, Event};
+use dps_core::node::{Reply, Request};
 use dps_core::note::Note;
 use dps_core::time::{Instant, Now};
 
@@ -75,6 +76,8 @@ impl Fake {
         out.push(Effect::Reply { id, reply, last: true });
     }
 }
+
+impl Subject for Fake {}
 
 impl Machine for Fake {
     type Event = Event;

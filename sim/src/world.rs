@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 
 use dps_core::disk::DiskRequest;
 use dps_core::id::{OpId, RequestId};
-use dps_core::machine::Machine;
 use dps_core::node::{Effect, Event, HaltReason, Reply, Request, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::Seed;
 
-use crate::check::{Findings, incarnation, time};
+use crate::check::{Findings, garbage, incarnation, time};
 use crate::disk::{Disk, Ticket};
 use crate::exercise::Exercise;
 use crate::host::{Host, Incarnation};
 use crate::plan::{Action, Plan, Point};
 use crate::queue::{Due, Queue, QueueKind};
 use crate::setup::Setup;
+use crate::subject::Subject;
 use crate::trace::Trace;
 
 /// What an observer may look at.
@@ -100,7 +100,7 @@ pub(crate) struct World<M> {
     requests_dropped: u64,
 }
 
-impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
+impl<M: Subject> World<M> {
     pub(crate) fn new(setup: Setup, seed: Seed, queue: QueueKind, trace_lines: usize, factory: Factory<M>) -> Self {
         let plan = setup.plan.clone();
         let disk = Disk::new(seed.split("disk", 0), setup.disk);
@@ -387,9 +387,20 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
             self.closed(host, id, &reply, observer);
             return;
         }
+        if matches!(reply, Ok(Reply::Collected(_))) {
+            self.look_for_lost_chunks(host);
+        }
         let mut acts = Vec::new();
         observer.replied(&view(&self.hosts, at, host), id, reply, last, &mut acts);
         self.perform(acts);
+    }
+
+    /// A collection is over: whatever is referred to must still be there.
+    fn look_for_lost_chunks(&mut self, host: u32) {
+        let there = &self.hosts[host as usize];
+        let Some(holdings) = there.node.as_ref().and_then(Subject::holdings) else { return };
+        let referenced = garbage::referenced(&holdings, &there.disk);
+        garbage::check_kept(&referenced, holdings.store.index(), &there.disk, self.at, &mut self.findings);
     }
 
     /// Checks that requests are conserved: each was delivered, dropped with its incarnation, or is on its way.

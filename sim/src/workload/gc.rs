@@ -39,10 +39,11 @@ impl Conversation for Gc {
 
     fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
         match error {
-            // Somebody else was first, or what a manifest says is lost.
-            RequestError::GcRunning => Some(Outcome::Done),
+            // Somebody else was first.
+            RequestError::GcRunning => Some(Outcome::Again),
+            // What a manifest says is lost.
             RequestError::SweepStopped { .. } if desk.view.disk.is_class_harmed(FileClass::Volume, 0) => {
-                Some(Outcome::Done)
+                Some(Outcome::Refused(error.code()))
             }
             _ => None,
         }

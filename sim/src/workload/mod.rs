@@ -126,7 +126,7 @@ impl Workload {
             oracle: Oracle {
                 model: Model::default(),
                 library: Library::new(geometry, large, min, seed.split("library", 0)),
-                damages: Damages::new(setup.raw.block_bytes_max),
+                damages: Damages::new(setup.raw.block_bytes_max, reclaims),
                 findings: Findings::default(),
                 geometry,
                 ingest_bytes_max: setup.raw.ingest_bytes_max,

@@ -166,6 +166,11 @@ impl Compaction {
         self.running.is_some() || !self.stuck.is_empty()
     }
 
+    /// Whether a volume is on its way out.
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Whether files other than volumes are being written.
     pub(super) const fn is_writing(&self) -> bool {
         self.writing

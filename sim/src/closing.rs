@@ -1,0 +1,58 @@
+//! The end of a run that reclaims: nobody else is active, so that collections must leave nothing but what is needed.
+
+use std::time::Duration;
+
+use dps_core::rng::Rng;
+
+use crate::check::{garbage, space};
+use crate::disk::FileClass;
+use crate::subject::Subject;
+use crate::workload::Workload;
+use crate::workload::desk::Outcome;
+use crate::workload::operation::Operation;
+use crate::world::World;
+use crate::{Scenario, scenario};
+
+/// Collections at the end: what passed for in use in the first is found by the second, which asks other questions.
+const COLLECTIONS: usize = 2;
+
+/// Collects everything and looks at what is left.
+pub(crate) fn run<M: Subject>(world: &mut World<M>, workload: &mut Workload, host: u32, rng: &mut Rng) {
+    if world.setup.scenario != Scenario::Reclaim || workload.journal_damaged || workload.writes_stopped {
+        return;
+    }
+    let at = world.at;
+    let retain = world.setup.raw.retain + Duration::from_nanos(1);
+    let before = world.host(host).now(at).wall.saturating_sub(retain);
+    if !scenario::play(world, workload, vec![Operation::Gc { cancel: false }; COLLECTIONS]) {
+        return;
+    }
+    let completed = workload.scripted.iter().all(|scripted| scripted.outcome == Outcome::Done);
+    let at = world.at;
+    let there = &world.hosts[host as usize];
+    let Some(holdings) = there.node.as_ref().and_then(Subject::holdings) else { return };
+    garbage::check_reaped(&holdings, before, at, &mut world.findings);
+    let (referenced, index) = (garbage::referenced(&holdings, &there.disk), holdings.store.index());
+    garbage::check_kept(&referenced, index, &there.disk, at, &mut world.findings);
+    // A sweep that a harmed volume has stopped lets nothing go.
+    if !completed {
+        return;
+    }
+    garbage::check_gone(&referenced, index, at, &mut world.findings);
+    space::check(&referenced, index, &there.disk, at, &mut world.findings);
+    if scenario::is_sound(world, workload) && scenario::lose_power(world, workload, rng) {
+        look_again(world, host);
+    }
+}
+
+/// After another start: what is gone stays gone, unless the word that it is gone was harmed.
+fn look_again<M: Subject>(world: &mut World<M>, host: u32) {
+    let (at, there) = (world.at, &world.hosts[host as usize]);
+    let Some(holdings) = there.node.as_ref().and_then(Subject::holdings) else { return };
+    let (referenced, index) = (garbage::referenced(&holdings, &there.disk), holdings.store.index());
+    garbage::check_kept(&referenced, index, &there.disk, at, &mut world.findings);
+    if !there.disk.is_class_harmed(FileClass::Volume, 0) {
+        garbage::check_gone(&referenced, index, at, &mut world.findings);
+        space::check_known(index, &there.disk, at, &mut world.findings);
+    }
+}
