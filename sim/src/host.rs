@@ -25,6 +25,8 @@ pub(crate) struct Host<M> {
     pub(crate) incarnation: Incarnation,
     pub(crate) started_at: u64,
     wall_offset: i128,
+    /// The latest wall time that a node was told.
+    pub(crate) wall_max: WallTime,
     /// What the node has not been stepped with, with the incarnation it is for.
     pub(crate) inbox: VecDeque<(Incarnation, Event)>,
     /// Whether a turn is in the event queue.
@@ -53,6 +55,7 @@ impl<M> Host<M> {
             incarnation: 0,
             started_at: 0,
             wall_offset: 0,
+            wall_max: WallTime::default(),
             inbox: VecDeque::new(),
             turn_due: false,
             busy_until: 0,

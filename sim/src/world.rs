@@ -8,6 +8,7 @@ use dps_core::id::{OpId, RequestId};
 use dps_core::node::{Effect, Event, HaltReason, Reply, Request, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::Seed;
+use dps_core::time::WallTime;
 
 use crate::check::{Findings, garbage, incarnation, time};
 use crate::disk::{Disk, Ticket};
@@ -25,6 +26,8 @@ pub(crate) struct View<'a> {
     pub(crate) host: u32,
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: &'a Disk,
+    /// The latest wall time that the host has ever told a node.
+    pub(crate) wall_max: WallTime,
 }
 
 /// What an observer wants done.
@@ -271,6 +274,7 @@ impl<M: Subject> World<M> {
             return;
         }
         let now = there.now(at);
+        there.wall_max = there.wall_max.max(now.wall);
         let Some(mut node) = there.node.take() else { return };
         let mut effects = Vec::new();
         let events = there.rng.between(1, events_max);
@@ -426,5 +430,5 @@ impl<M: Subject> World<M> {
 
 pub(crate) fn view<M>(hosts: &[Host<M>], at: u64, host: u32) -> View<'_> {
     let there = &hosts[host as usize];
-    View { at, host, incarnation: there.incarnation, disk: &there.disk }
+    View { at, host, incarnation: there.incarnation, disk: &there.disk, wall_max: there.wall_max }
 }

@@ -19,6 +19,7 @@ impl Gc {
 
 impl Conversation for Gc {
     fn open(&mut self, desk: &mut Desk<'_>) {
+        desk.oracle.collections += 1;
         desk.send(Request::Gc);
         if self.cancel {
             let hesitation_ns = desk.rng.below(3_000_000);
@@ -33,11 +34,13 @@ impl Conversation for Gc {
             other => desk.unexpected(&other),
         }
         if last {
+            desk.oracle.collections -= 1;
             desk.outcome = Some(Outcome::Done);
         }
     }
 
     fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
+        desk.oracle.collections -= 1;
         match error {
             // Somebody else was first.
             RequestError::GcRunning => Some(Outcome::Again),
