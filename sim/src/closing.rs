@@ -42,7 +42,28 @@ pub(crate) fn run<M: Subject>(world: &mut World<M>, workload: &mut Workload, hos
     space::check(&referenced, index, &there.disk, at, &mut world.findings);
     if scenario::is_sound(world, workload) && scenario::lose_power(world, workload, rng) {
         look_again(world, host);
+        if scenario::is_sound(world, workload) && rng.chance(1, 8) {
+            clean_deeply(world, workload, host);
+        }
     }
+}
+
+/// Gives everything up, names too: nothing is left after that, and the store takes files as ever.
+fn clean_deeply<M: Subject>(world: &mut World<M>, workload: &mut Workload, host: u32) {
+    let name = workload.first_names()[0].clone();
+    let mut script = vec![Operation::Clean { deep: true }, Operation::load(name.clone())];
+    script.extend(vec![Operation::Gc { cancel: false }; COLLECTIONS]);
+    script.push(Operation::Tombstones { prefix: String::new(), after: None, limit: 1_000 });
+    script.push(Operation::store(name.clone(), workload.fresh_content()));
+    script.push(Operation::load(name));
+    if !scenario::play(world, workload, script) {
+        return;
+    }
+    scenario::demand_success(world, workload);
+    let (at, there) = (world.at, &world.hosts[host as usize]);
+    let Some(holdings) = there.node.as_ref().and_then(Subject::holdings) else { return };
+    let referenced = garbage::referenced(&holdings, &there.disk);
+    garbage::check_gone(&referenced, holdings.store.index(), at, &mut world.findings);
 }
 
 /// After another start: what is gone stays gone, unless the word that it is gone was harmed.

@@ -197,6 +197,8 @@ fn strike_disk(disk: &mut Disk, at: u64, action: Action, duration_ns: u64) -> bo
         Action::LatentError { target } => return disk.lose_sector(target),
         Action::Misdirect => disk.arm_stray(),
         Action::FailSync { target } => disk.arm_failed_sync(target),
+        Action::FailRemove => disk.arm_failed_removal(),
+        Action::NoSpace { target } => disk.arm_no_space(target),
         Action::FailAppend { target } => disk.arm_failed_append(target),
         Action::DiskFull => disk.fill(at + duration_ns),
         Action::Slow { factor } => disk.slow(at + duration_ns, factor),

@@ -143,8 +143,7 @@ where
     M: Subject + 'static,
 {
     let started = RealTime::now();
-    let mut setup = Setup::draw(seed);
-    setup.scenario = options.scenario;
+    let mut setup = Setup::draw_for(seed, options.scenario);
     if let Some(plan) = &options.plan {
         setup.plan = plan.clone();
     }

@@ -158,7 +158,7 @@ fn prove_liveness<M: Subject>(world: &mut World<M>, workload: &mut Workload) {
     }
 }
 
-fn demand_success<M: Subject>(world: &mut World<M>, workload: &Workload) {
+pub(crate) fn demand_success<M: Subject>(world: &mut World<M>, workload: &Workload) {
     for scripted in &workload.scripted {
         if scripted.outcome != Outcome::Done {
             let (what, error) =

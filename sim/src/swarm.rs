@@ -72,6 +72,9 @@ pub fn excuse(scenario: Scenario, kind: FaultKind, phase: ProtocolPhase) -> Opti
     if scenario == Scenario::Keystore && phase == ProtocolPhase::Collecting {
         return Some("nobody asks for a collection in this scenario");
     }
+    if scenario == Scenario::Keystore && kind.is_of_reclaim() {
+        return Some("drawn in the scenario `reclaim` alone");
+    }
     EXCUSES.iter().find(|excuse| (excuse.0, excuse.1) == (kind, phase)).map(|excuse| excuse.2)
 }
 

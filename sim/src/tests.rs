@@ -143,7 +143,7 @@ fn a_run_is_the_same_with_either_queue_and_another_seed_is_another_run() {
 #[test]
 fn a_drawn_plan_replays_from_its_text() {
     let drawn = run(1, &RunOptions::default());
-    let plan = Plan::parse(&Setup::draw(1).plan.to_toml()).unwrap();
+    let plan = Plan::parse(&Setup::draw_for(1, Scenario::Reclaim).plan.to_toml()).unwrap();
     let replayed = run(1, &RunOptions { plan: Some(plan), ..RunOptions::default() });
     assert_eq!(drawn.trace_hash, replayed.trace_hash);
     let calm = run(1, &RunOptions { plan: Some(Plan::default()), ..RunOptions::default() });

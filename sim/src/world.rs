@@ -106,7 +106,10 @@ pub(crate) struct World<M> {
 impl<M: Subject> World<M> {
     pub(crate) fn new(setup: Setup, seed: Seed, queue: QueueKind, trace_lines: usize, factory: Factory<M>) -> Self {
         let plan = setup.plan.clone();
-        let disk = Disk::new(seed.split("disk", 0), setup.disk);
+        let mut disk = Disk::new(seed.split("disk", 0), setup.disk);
+        if let Some(bytes) = setup.capacity_bytes {
+            disk.set_capacity(bytes);
+        }
         let hosts = vec![Host::new(disk, seed.split("turns", 0).rng())];
         let mut world = Self {
             setup,

@@ -94,7 +94,8 @@ fn draw_time(rng: &mut Rng, kind: FaultKind, horizon_ns: u64) -> u64 {
 }
 
 fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind, u64)> {
-    let allowed: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|kind| !DAMAGING.contains(kind)).collect();
+    let allowed: Vec<FaultKind> =
+        FaultKind::ALL.into_iter().filter(|kind| !DAMAGING.contains(kind) && !kind.is_of_reclaim()).collect();
     if single {
         let drawn = *pick(rng, &allowed);
         return vec![(if class == PlanClass::Damage { FaultKind::JournalRot } else { drawn }, 1)];
@@ -170,6 +171,9 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
         }
         FaultKind::Misdirect => at_once(Action::Misdirect),
         FaultKind::FailSync => at_once(Action::FailSync { target: draw_written_class(rng) }),
+        FaultKind::FailSlot | FaultKind::FailRemove | FaultKind::NoSpace => {
+            unreachable!("{kind:?} is drawn for one scenario alone")
+        }
         FaultKind::FailAppend => at_once(Action::FailAppend { target: draw_written_class(rng) }),
         FaultKind::DiskFull => (Action::DiskFull, rng.between(MILLISECOND, 40 * MILLISECOND)),
         FaultKind::Slow => (Action::Slow { factor: rng.between(3, 60) }, rng.between(MILLISECOND, 60 * MILLISECOND)),
