@@ -39,6 +39,10 @@ pub(crate) fn run<M: Subject>(world: &mut World<M>, workload: &mut Workload, hos
         return;
     }
     garbage::check_gone(&referenced, index, at, &mut world.findings);
+    // Garbage that is left takes space, and was told already.
+    if !world.findings.is_empty() {
+        return;
+    }
     space::check(&referenced, index, &there.disk, at, &mut world.findings);
     if scenario::is_sound(world, workload) && scenario::lose_power(world, workload, rng) {
         look_again(world, host);

@@ -11,6 +11,7 @@ use dps_core::ledger::name::Name;
 use dps_core::node::VerifyScope;
 use dps_core::rng::{Rng, Seed};
 
+use crate::Scenario;
 use crate::check::{Findings, live};
 use crate::closing;
 use crate::disk::Survive;
@@ -155,6 +156,10 @@ fn prove_liveness<M: Subject>(world: &mut World<M>, workload: &mut Workload) {
     }
     if play(world, workload, script) {
         demand_success(world, workload);
+    }
+    // Whoever has asked before, and did not wait for the end, is in nobody's way for ever.
+    if world.setup.scenario == Scenario::Reclaim && is_sound(world, workload) {
+        play(world, workload, vec![Operation::Gc { cancel: false }]);
     }
 }
 

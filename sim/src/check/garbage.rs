@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 
 use dps_core::disk::File;
-use dps_core::id::{ChunkId, VerifiedChunk};
+use dps_core::id::{ChunkId, FileId, VerifiedChunk};
 use dps_core::keystore::index::Index;
 use dps_core::keystore::manifest::Manifest;
 use dps_core::keystore::manifest_walk::{ManifestWalk, Step};
+use dps_core::ledger::file::Target;
 use dps_core::node::Holdings;
 use dps_core::time::WallTime;
 
@@ -21,11 +22,23 @@ use crate::disk::{Disk, FileClass};
 /// chunk is likely and two are not.
 const FALSE_POSITIVES_MAX: usize = 1;
 
-/// Every chunk that the ledger refers to. What lies under a manifest chunk that can't be read is not known.
+/// Every chunk that a name or a tombstone refers to, as these themselves tell. What lies under a manifest chunk that can't be
+/// read is not known.
 pub(crate) fn referenced(holdings: &Holdings<'_>, disk: &Disk) -> BTreeSet<ChunkId> {
-    let mut found = BTreeSet::new();
-    for (_, manifest) in holdings.ledger.held(None) {
-        walk(manifest, holdings.store.index(), disk, &mut found);
+    let (ledger, index) = (holdings.ledger, holdings.store.index());
+    let (mut found, mut walked) = (BTreeSet::new(), BTreeSet::new());
+    for (name, entry) in ledger.names("", None) {
+        if let Some((stat, manifest)) = ledger.stat(&Target::Name(name))
+            && walked.insert(entry.file)
+            && !stat.missing
+        {
+            walk(manifest, index, disk, &mut found);
+        }
+    }
+    let buried: BTreeSet<FileId> =
+        ledger.tombstones("", None).filter(|stat| !stat.missing).map(|stat| stat.file).collect();
+    for (_, manifest) in ledger.held(None).filter(|(file, _)| buried.contains(file) && !walked.contains(file)) {
+        walk(manifest, index, disk, &mut found);
     }
     found
 }

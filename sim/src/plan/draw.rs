@@ -222,6 +222,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_scenario_adds_survives_its_text_and_leaves_calm_plans_calm() {
+        let (mut added, mut rng) = (0, Seed::new([4; 32]).rng());
+        for number in 0..200 {
+            let before = drawn(number, PlanClass::Within);
+            let mut plan = before.clone();
+            super::super::reclaim::add(&mut rng, 1_000 * MILLISECOND, &mut plan);
+            assert_eq!(Plan::parse(&plan.to_toml()).unwrap(), plan);
+            assert!(before != Plan::default() || plan == before);
+            assert!(plan.faults.is_sorted_by_key(|fault| fault.at_ns));
+            added += usize::from(plan != before);
+        }
+        assert!(added > 80, "{added} of 200 plans got more");
+    }
+
+    #[test]
     fn a_misspelt_plan_is_refused() {
         for text in ["[[fault]]\nat_ns = 1", "[[fault]]\nat_ns = 1\naction = { kind = \"explode\" }", "{\"fault\": 3}"]
         {

@@ -4,6 +4,7 @@ use dps_core::node::{Reply, Request, RequestError};
 
 use super::desk::{Conversation, Desk, Outcome};
 use crate::disk::FileClass;
+use crate::draws::below_power;
 
 /// Asks for a collection. What must not go is what all other clients look for.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ impl Conversation for Gc {
         desk.oracle.collections += 1;
         desk.send(Request::Gc);
         if self.cancel {
-            let hesitation_ns = desk.rng.below(3_000_000);
+            // In each of its stages, some of which wait for puts.
+            let hesitation_ns = below_power(desk.rng, 12, 27);
             desk.send_later(Request::Cancel, hesitation_ns);
         }
     }
