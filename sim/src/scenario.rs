@@ -77,7 +77,7 @@ pub(crate) fn is_sound<M: Subject>(world: &mut World<M>, workload: &Workload) ->
 }
 
 /// Lets the world go on until something holds. False, and a violation, when it does not within the bound.
-fn until<M: Subject>(
+pub(crate) fn until<M: Subject>(
     world: &mut World<M>,
     workload: &mut Workload,
     what: &str,

@@ -1,4 +1,4 @@
-//! S7: space comes back. After two collections with nobody else active, each volume but the newest has at most
+//! S7: space comes back. After collections with nobody else active, the last of which found nothing to do, each volume but the newest has at most
 //! `FRAME_BYTES + file bytes / 10` that nothing needs, so that the volumes have at most ten ninths of what is needed, a frame
 //! for each, and the newest one; and no volume is on the disk that the store does not know of.
 //!
