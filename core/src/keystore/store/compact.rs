@@ -335,7 +335,9 @@ impl Store {
             }
             Kind::Drop => {
                 let dropped = DropRecord::decode(&record.covered).expect("a record that was found is whole");
-                if self.index.is_drop_needed(dropped.from, dropped.through, &[victim]) {
+                // Of two copies one is enough: else they would make each other needless in turn, for ever.
+                let counts = self.index.is_drop_in(sequence, victim);
+                if counts && self.index.is_drop_needed(dropped.from, dropped.through, &[victim]) {
                     self.append_drop_again(sequence, &dropped);
                 }
             }
