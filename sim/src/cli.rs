@@ -121,7 +121,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn run_command(args: &RunArgs) -> anyhow::Result<u8> {
-    let mut setup = Setup::draw(args.seed);
+    let mut setup = Setup::draw_for(args.seed, args.scenario);
     let plan = match &args.plan {
         None => None,
         Some(path) => {

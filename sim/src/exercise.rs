@@ -18,13 +18,16 @@ pub enum ProtocolPhase {
     JournalWrite,
     /// A chunk was being read.
     Reading,
+    /// A sweep, a collect or a compaction was under way.
+    Collecting,
     /// None of these, or the node was down.
     Other,
 }
 
 impl ProtocolPhase {
     /// Every phase, in the order of the exercise table.
-    pub const ALL: [Self; 5] = [Self::Booting, Self::ChunkWrite, Self::JournalWrite, Self::Reading, Self::Other];
+    pub const ALL: [Self; 6] =
+        [Self::Booting, Self::ChunkWrite, Self::JournalWrite, Self::Reading, Self::Collecting, Self::Other];
 
     /// The name in tables.
     #[must_use]
@@ -34,6 +37,7 @@ impl ProtocolPhase {
             Self::ChunkWrite => "chunk write",
             Self::JournalWrite => "journal write",
             Self::Reading => "reading",
+            Self::Collecting => "collecting",
             Self::Other => "other",
         }
     }

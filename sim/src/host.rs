@@ -10,6 +10,7 @@ use dps_core::time::{Instant, Now, WallTime};
 
 use crate::disk::{Disk, FileClass, Survive};
 use crate::exercise::ProtocolPhase;
+use crate::subject::Subject;
 
 /// When a run begins, as wall time: 2025-01-01T00:00:00Z.
 const WALL_START_NS: i128 = 1_735_689_600_000_000_000;
@@ -24,6 +25,8 @@ pub(crate) struct Host<M> {
     pub(crate) incarnation: Incarnation,
     pub(crate) started_at: u64,
     wall_offset: i128,
+    /// The latest wall time that a node was told.
+    pub(crate) wall_max: WallTime,
     /// What the node has not been stepped with, with the incarnation it is for.
     pub(crate) inbox: VecDeque<(Incarnation, Event)>,
     /// Whether a turn is in the event queue.
@@ -52,6 +55,7 @@ impl<M> Host<M> {
             incarnation: 0,
             started_at: 0,
             wall_offset: 0,
+            wall_max: WallTime::default(),
             inbox: VecDeque::new(),
             turn_due: false,
             busy_until: 0,
@@ -93,7 +97,9 @@ impl<M> Host<M> {
         self.closing = None;
         self.paused_until = 0;
     }
+}
 
+impl<M: Subject> Host<M> {
     /// What the node is doing.
     pub(crate) fn phases(&self) -> Vec<ProtocolPhase> {
         if self.node.is_none() {
@@ -115,10 +121,12 @@ impl<M> Host<M> {
         };
         let reads =
             self.disk.pending().any(|request| matches!(request, DiskRequest::Read { file: File::Volume(_), .. }));
+        let reclaiming = self.node.as_ref().and_then(Subject::holdings).is_some_and(|holdings| holdings.reclaiming);
         let found = [
             (writes(FileClass::Volume), ProtocolPhase::ChunkWrite),
             (writes(FileClass::Journal), ProtocolPhase::JournalWrite),
             (reads, ProtocolPhase::Reading),
+            (reclaiming, ProtocolPhase::Collecting),
         ];
         let phases: Vec<ProtocolPhase> = found.iter().filter(|(holds, _)| *holds).map(|(_, phase)| *phase).collect();
         if phases.is_empty() { vec![ProtocolPhase::Other] } else { phases }

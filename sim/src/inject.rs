@@ -2,12 +2,12 @@
 
 use dps_core::disk::DiskRequest;
 use dps_core::id::RequestId;
-use dps_core::machine::Machine;
-use dps_core::node::{Effect, Event, Reply, Request, RequestError};
+use dps_core::node::{Reply, Request, RequestError};
 use dps_core::note::Note;
 
 use crate::disk::{Disk, FileClass, Survive, Ticket};
 use crate::plan::{Action, Point};
+use crate::subject::Subject;
 use crate::world::{Act, CLOSE_ID_FIRST, Item, Observer, World, view};
 
 impl Point {
@@ -44,7 +44,7 @@ impl Disk {
     }
 }
 
-impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
+impl<M: Subject> World<M> {
     /// Something was observed: fires the triggers that waited for it.
     pub(crate) fn reach(&mut self, host: u32, point: Point) {
         let count = self.points.entry((host, point)).or_default();
@@ -197,6 +197,8 @@ fn strike_disk(disk: &mut Disk, at: u64, action: Action, duration_ns: u64) -> bo
         Action::LatentError { target } => return disk.lose_sector(target),
         Action::Misdirect => disk.arm_stray(),
         Action::FailSync { target } => disk.arm_failed_sync(target),
+        Action::FailRemove => disk.arm_failed_removal(),
+        Action::NoSpace { target } => disk.arm_no_space(target),
         Action::FailAppend { target } => disk.arm_failed_append(target),
         Action::DiskFull => disk.fill(at + duration_ns),
         Action::Slow { factor } => disk.slow(at + duration_ns, factor),

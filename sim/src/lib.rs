@@ -5,6 +5,7 @@
 
 mod check;
 pub mod cli;
+mod closing;
 mod content;
 pub mod disk;
 mod draws;
@@ -19,6 +20,7 @@ pub mod queue;
 mod report;
 mod scenario;
 mod setup;
+mod subject;
 pub mod swarm;
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,7 @@ mod world;
 
 use std::time::Instant as RealTime;
 
-use dps_core::machine::Machine;
-use dps_core::node::{Effect, Event, Node};
+use dps_core::node::Node;
 use dps_core::rng::Seed;
 
 pub use check::{Class, Violation};
@@ -37,6 +38,7 @@ use exercise::Exercise;
 use plan::Plan;
 use queue::QueueKind;
 pub use setup::Setup;
+pub use subject::Subject;
 use world::World;
 
 /// What is run.
@@ -120,7 +122,7 @@ pub fn run(seed: u64, options: &RunOptions) -> RunResult {
 /// The factory is called at every start with a fresh seed.
 pub fn run_with<M>(seed: u64, options: &RunOptions, factory: impl Fn(&Setup, Seed) -> M + Clone + 'static) -> RunResult
 where
-    M: Machine<Event = Event, Effect = Effect> + 'static,
+    M: Subject + 'static,
 {
     let mut first = run_once(seed, options, options.queue, factory.clone());
     if options.twin && first.violations.is_empty() {
@@ -138,11 +140,10 @@ fn run_once<M>(
     factory: impl Fn(&Setup, Seed) -> M + 'static,
 ) -> RunResult
 where
-    M: Machine<Event = Event, Effect = Effect> + 'static,
+    M: Subject + 'static,
 {
     let started = RealTime::now();
-    let mut setup = Setup::draw(seed);
-    setup.scenario = options.scenario;
+    let mut setup = Setup::draw_for(seed, options.scenario);
     if let Some(plan) = &options.plan {
         setup.plan = plan.clone();
     }

@@ -2,12 +2,23 @@
 //! then never goes back.
 //!
 //! Writers of one name come one after the other; readers overlap with them. A write becomes possible when its commit is
-//! sent, certain when it is acknowledged, and stays possible when nobody said how it ended.
+//! sent, certain when it is acknowledged, and stays possible when nobody said how it ended. [`graves`] has what tombstones
+//! keep, [`cleans`] what is missing.
+
+mod cleans;
+mod graves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dps_core::id::FileId;
+use dps_core::ledger::file::TombstoneStat;
 use dps_core::ledger::name::Name;
+use dps_core::time::WallTime;
+
+use cleans::Cleans;
+pub(crate) use cleans::End;
+use graves::Graves;
+pub(crate) use graves::{Change, Done};
 
 /// A write, to be acknowledged or refused.
 pub(crate) type WriteId = u64;
@@ -33,6 +44,12 @@ struct Register {
     history: Vec<(Mark, Vec<Option<FileId>>)>,
     /// Every content that was ever possible.
     ever: BTreeSet<FileId>,
+    /// What its tombstones keep.
+    graves: Graves,
+    /// The write under way, of which it is not known whether it took place, and the ledger time before which it did not.
+    open: Option<(WriteId, Change, WallTime)>,
+    /// When a write began or ended last.
+    changed: Mark,
 }
 
 /// Who saw what a name means.
@@ -61,6 +78,9 @@ pub(crate) struct Model {
     registers: BTreeMap<Name, Register>,
     /// Every content that was ever possible under any name.
     contents: BTreeSet<FileId>,
+    cleans: Cleans,
+    /// The latest ledger time that is known and durable: whatever begins now is no earlier.
+    ledger_time: WallTime,
     clock: u64,
 }
 
@@ -84,38 +104,164 @@ impl Model {
     }
 
     /// The commit of a write is sent.
-    pub(crate) fn begin(&mut self, name: &Name, file: Option<FileId>, incarnation: u64) -> WriteId {
-        self.contents.extend(file);
+    pub(crate) fn begin(&mut self, name: &Name, change: Change, incarnation: u64) -> WriteId {
+        let files: Vec<Option<FileId>> = match change {
+            Change::Put(file) => {
+                self.cleans.put_begins(file);
+                vec![Some(file)]
+            }
+            Change::Delete | Change::Purge => vec![None],
+            Change::Undelete(version) => self.restorable(name, version, WallTime::default()),
+        };
+        self.contents.extend(files.iter().copied().flatten());
+        let (undeletes, after) = (matches!(change, Change::Undelete(_)), self.ledger_time);
         self.change(name, |register, write| {
             if register.values.is_empty() {
                 register.values.push(Candidate { write: 0, file: None, version: None, incarnation: 0 });
             }
-            register.values.push(Candidate { write, file, version: None, incarnation });
-            register.ever.extend(file);
+            for file in files.into_iter().filter(|file| !undeletes || file.is_some()) {
+                register.values.push(Candidate { write, file, version: None, incarnation });
+                register.ever.extend(file);
+            }
+            (register.open, register.changed) = (Some((write, change, after)), write);
             write
         })
     }
 
     /// A write was acknowledged.
-    pub(crate) fn acknowledge(&mut self, name: &Name, write: WriteId, version: Option<u64>) {
-        self.change(name, |register, _| {
-            register.values.retain(|candidate| candidate.write >= write);
+    pub(crate) fn acknowledge(&mut self, name: &Name, write: WriteId, done: Done) {
+        let Done { version, file, after } = done;
+        self.ledger_time = self.ledger_time.max(after);
+        let ended = self.change(name, |register, now| {
+            let other = |candidate: &Candidate| file.is_some() && candidate.file != file;
+            register
+                .values
+                .retain(|candidate| candidate.write > write || (candidate.write == write && !other(candidate)));
             let first = register.values.first_mut().filter(|candidate| candidate.write == write);
             if let Some(candidate) = first {
                 candidate.version = version.or(candidate.version);
             }
+            let open = register.close(write, now);
+            if let Some((change, before)) = open {
+                register.graves.done(change, &Done { after: after.max(before), ..done });
+            }
+            open
         });
+        self.put_ends(ended, write, End::Done);
     }
 
     /// A write was refused: it never took place. False when somebody has already seen it.
     pub(crate) fn refuse(&mut self, name: &Name, write: WriteId) -> bool {
-        self.change(name, |register, _| {
+        let (not_seen, ended) = self.change(name, |register, now| {
             let seen = register.values.first().is_some_and(|candidate| candidate.write == write);
             if !seen {
                 register.values.retain(|candidate| candidate.write != write);
             }
-            !seen
-        })
+            (!seen, register.close(write, now))
+        });
+        self.put_ends(ended, write, End::Refused);
+        not_seen
+    }
+
+    /// Nobody says how a write has ended.
+    pub(crate) fn lose_sight(&mut self, name: &Name, write: WriteId) {
+        let ended = self.change(name, |register, now| {
+            let open = register.close(write, now);
+            if let Some((change, after)) = open {
+                register.graves.perhaps(change, &Done { after, ..Done::default() });
+            }
+            open
+        });
+        self.put_ends(ended, write, End::Unknown);
+    }
+
+    /// The node has stopped: nobody says how what was under way has ended.
+    pub(crate) fn stopped(&mut self) {
+        let open = |(name, register): (&Name, &Register)| Some((name.clone(), register.open?.0));
+        let open: Vec<(Name, WriteId)> = self.registers.iter().filter_map(open).collect();
+        for (name, write) in open {
+            self.lose_sight(&name, write);
+        }
+        self.clock += 1;
+        self.cleans.stopped(self.clock);
+    }
+
+    fn put_ends(&mut self, ended: Option<(Change, WallTime)>, began: WriteId, end: End) {
+        if let Some((Change::Put(file), _)) = ended {
+            self.cleans.put_ends(file, began, end, self.clock);
+        }
+    }
+
+    /// A clean is sent.
+    pub(crate) fn begin_clean(&mut self) -> WriteId {
+        self.clock += 1;
+        self.cleans.begin(self.clock);
+        self.clock
+    }
+
+    /// A clean has ended.
+    pub(crate) fn end_clean(&mut self, clean: WriteId, end: End) {
+        self.clock += 1;
+        self.cleans.end(clean, end, self.clock);
+    }
+
+    /// Whether the content may be missing now, and whether it must be.
+    pub(crate) fn is_missing(&self, file: FileId) -> (bool, bool) {
+        (self.cleans.may_be_missing(file), self.cleans.must_be_missing(file))
+    }
+
+    /// Somebody saw whether a content is missing.
+    pub(crate) fn observe_missing(&mut self, file: FileId, missing: bool) {
+        self.cleans.observe(file, missing);
+    }
+
+    /// Whether it is known what may be brought back under this name.
+    pub(crate) fn knows_graves(&self, name: &Name) -> bool {
+        self.registers.get(name).is_none_or(|register| register.graves.are_known())
+    }
+
+    /// A version that may be brought back under this name.
+    pub(crate) fn buried_version(&self, name: &Name, at: usize) -> Option<u64> {
+        self.registers.get(name)?.graves.version(at)
+    }
+
+    /// What an undelete may bring back, `None` for nothing. Reaped may be what went before `line`.
+    pub(crate) fn restorable(&self, name: &Name, version: u64, line: WallTime) -> Vec<Option<FileId>> {
+        self.registers.get(name).map_or_else(|| vec![None], |register| register.graves.restorable(version, line))
+    }
+
+    /// An undelete found nothing.
+    pub(crate) fn nothing_restored(&mut self, name: &Name, version: u64, line: WallTime) {
+        self.change(name, |register, _| register.graves.not_found(version, line));
+    }
+
+    /// Somebody saw all tombstones of a name, in a listing that began at `since`. Says nothing of a name that changes
+    /// meanwhile.
+    pub(crate) fn observe_graves(
+        &mut self,
+        name: &Name,
+        listed: &[TombstoneStat],
+        line: WallTime,
+        since: Mark,
+        decides: bool,
+    ) -> Result<(), Refuted> {
+        let Some(register) = self.registers.get_mut(name) else {
+            return if listed.is_empty() { Ok(()) } else { Err(Refuted::Phantom) };
+        };
+        if register.open.is_some() || register.changed > since || register.graves.listed(listed, line, decides) {
+            return Ok(());
+        }
+        let known = listed.iter().all(|stat| register.graves.may_keep(stat.file));
+        Err(if known { Refuted::Lost } else { Refuted::Phantom })
+    }
+
+    /// Everything is gone.
+    pub(crate) fn forget_all(&mut self) {
+        let names: Vec<Name> = self.registers.keys().cloned().collect();
+        for name in names {
+            let write = self.begin(&name, Change::Purge, 0);
+            self.acknowledge(&name, write, Done::default());
+        }
     }
 
     /// What the name may have meant at some moment since `since`; `None` is no file.
@@ -158,6 +304,12 @@ impl Model {
                 self.registers.get(name).is_some_and(|register| file.is_none_or(|id| register.ever.contains(&id)));
             return Err(if ever { Refuted::Lost } else { Refuted::Phantom });
         }
+        let quiet = |register: &Register| register.open.is_none() && register.changed <= since;
+        if reader.decides
+            && let Some(register) = self.registers.get_mut(name).filter(|register| quiet(register))
+        {
+            register.graves.means(file, version);
+        }
         if !reader.decides || self.registers.get(name).is_none_or(|register| register.values.is_empty()) {
             return Ok(());
         }
@@ -166,6 +318,13 @@ impl Model {
 }
 
 impl Register {
+    /// A write has ended; returns what it was if it was under way.
+    fn close(&mut self, write: WriteId, now: Mark) -> Option<(Change, WallTime)> {
+        self.changed = now;
+        let (_, change, after) = self.open.take_if(|(open, ..)| *open == write)?;
+        Some((change, after))
+    }
+
     /// Everything that was possible at some moment since `since`, with repetitions.
     fn since(&self, since: Mark) -> impl Iterator<Item = Option<FileId>> + '_ {
         let first = self.history.partition_point(|(mark, _)| *mark <= since);
@@ -217,6 +376,14 @@ mod tests {
         Reader { incarnation, decides: true }
     }
 
+    fn put(number: u8) -> Change {
+        Change::Put(FileId::from_bytes([number; 32]))
+    }
+
+    fn version(number: u64) -> Done {
+        Done { version: Some(number), ..Done::default() }
+    }
+
     fn file(number: u8) -> Option<FileId> {
         Some(FileId::from_bytes([number; 32]))
     }
@@ -225,9 +392,9 @@ mod tests {
     fn a_write_in_flight_may_be_seen_and_is_certain_then() {
         let mut model = Model::default();
         let since = model.mark();
-        let first = model.begin(&name(), file(1), 0);
-        model.acknowledge(&name(), first, Some(1));
-        let second = model.begin(&name(), file(2), 0);
+        let first = model.begin(&name(), put(1), 0);
+        model.acknowledge(&name(), first, version(1));
+        let second = model.begin(&name(), put(2), 0);
         assert_eq!(model.observe(&name(), file(1), None, since, reader(0)), Ok(()), "the second is not certain");
         assert_eq!(model.observe(&name(), file(2), None, since, reader(0)), Ok(()));
         let now = model.mark();
@@ -239,10 +406,10 @@ mod tests {
     #[test]
     fn after_a_crash_the_outcome_is_open_until_it_is_read() {
         let mut model = Model::default();
-        let first = model.begin(&name(), file(1), 0);
-        model.acknowledge(&name(), first, Some(1));
-        model.begin(&name(), file(2), 0);
-        model.begin(&name(), None, 1);
+        let first = model.begin(&name(), put(1), 0);
+        model.acknowledge(&name(), first, version(1));
+        model.begin(&name(), put(2), 0);
+        model.begin(&name(), Change::Delete, 1);
         let since = model.mark();
         assert_eq!(model.possible(&name(), since), BTreeSet::from([file(1), file(2), None]));
         assert_eq!(model.observe(&name(), file(2), Some(7), since, reader(2)), Ok(()));
@@ -255,9 +422,9 @@ mod tests {
     #[test]
     fn an_old_value_stays_possible_while_a_write_of_this_start_is_open() {
         let mut model = Model::default();
-        let first = model.begin(&name(), file(1), 0);
-        model.acknowledge(&name(), first, None);
-        let second = model.begin(&name(), file(2), 0);
+        let first = model.begin(&name(), put(1), 0);
+        model.acknowledge(&name(), first, Done::default());
+        let second = model.begin(&name(), put(2), 0);
         let since = model.mark();
         assert_eq!(model.observe(&name(), file(1), None, since, reader(0)), Ok(()));
         assert!(model.possible(&name(), model.mark()).contains(&file(2)));
@@ -268,9 +435,9 @@ mod tests {
     #[test]
     fn a_reading_of_a_start_that_can_not_write_decides_nothing() {
         let mut model = Model::default();
-        let first = model.begin(&name(), file(1), 0);
-        model.acknowledge(&name(), first, Some(1));
-        model.begin(&name(), file(2), 0);
+        let first = model.begin(&name(), put(1), 0);
+        model.acknowledge(&name(), first, version(1));
+        model.begin(&name(), put(2), 0);
         let since = model.mark();
         let reader = Reader { incarnation: 1, decides: false };
         assert_eq!(model.observe(&name(), file(2), Some(2), since, reader), Ok(()));

@@ -137,7 +137,7 @@ pub(crate) fn swarm_text(result: &SwarmResult, wall_seconds: f64) -> String {
         let _ = write!(text, "{:>15}", kind.name());
         for phase in ProtocolPhase::ALL {
             let share = percent(result.cells.get(&(kind, phase)).copied().unwrap_or(0));
-            let mark = if excuse(kind, phase).is_some() { "-" } else { " " };
+            let mark = if excuse(result.scenario, kind, phase).is_some() { "-" } else { " " };
             let _ = write!(text, "{share:>14.1}{mark}");
         }
         let _ = writeln!(text);

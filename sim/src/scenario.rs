@@ -1,20 +1,22 @@
-//! The scenario `keystore`: clients of one store through faults, then without them, then a look at everything.
+//! Clients of one store through faults, then without them, then a look at everything.
 //!
 //! Phases: safety (faults strike), heal (faults stop, a node that can't go on is restarted), liveness (everything is
 //! answered, ten puts and ten gets succeed), durability scan (everything acknowledged is there and nothing else; what was
-//! damaged is stored again, and stays whole over further starts).
+//! damaged is stored again, and stays whole over further starts), and what [`closing`] demands of collections.
 
 use std::collections::BTreeSet;
 
 use dps_core::ledger::file::Target;
 use dps_core::ledger::name::Name;
-use dps_core::machine::Machine;
-use dps_core::node::{Effect, Event, VerifyScope};
+use dps_core::node::VerifyScope;
 use dps_core::rng::{Rng, Seed};
 
+use crate::Scenario;
 use crate::check::{Findings, live};
+use crate::closing;
 use crate::disk::Survive;
 use crate::draws::pick;
+use crate::subject::Subject;
 use crate::workload::desk::Outcome;
 use crate::workload::operation::Operation;
 use crate::workload::{Mode, Workload};
@@ -27,7 +29,7 @@ const EVENTS_MAX: u64 = 5_000_000;
 const HOST: u32 = 0;
 
 /// Runs all phases. Returns what the checkers of the clients found.
-pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, seed: Seed) -> Findings {
+pub(crate) fn run<M: Subject>(world: &mut World<M>, seed: Seed) -> Findings {
     let mut workload = Workload::new(&world.setup, seed.split("workload", 0));
     let horizon = world.setup.horizon_ns;
     while world.next_at().is_some_and(|at| at <= horizon) && is_sound(world, &workload) {
@@ -46,6 +48,9 @@ pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
     if is_sound(world, &workload) {
         scan(world, &mut workload, &mut rng);
     }
+    if is_sound(world, &workload) {
+        closing::run(world, &mut workload, HOST, &mut rng);
+    }
     world.exercise.acknowledged = workload.acknowledged;
     world.exercise.acknowledged_writes = workload.acknowledged_writes;
     let digest = u64::from(world.hosts[HOST as usize].disk.digest());
@@ -57,18 +62,14 @@ pub(crate) fn run<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
 }
 
 /// The power goes and comes back. False when that shows damage of the journal, which a start alone sees.
-fn lose_power<M: Machine<Event = Event, Effect = Effect>>(
-    world: &mut World<M>,
-    workload: &mut Workload,
-    rng: &mut Rng,
-) -> bool {
+pub(crate) fn lose_power<M: Subject>(world: &mut World<M>, workload: &mut Workload, rng: &mut Rng) -> bool {
     let survive = *pick(rng, &[Survive::All, Survive::None, Survive::Random, Survive::Prefix]);
     world.restart(HOST, Some(survive), workload);
     settle(world, workload, "the store does not serve after a restart without faults") && !workload.journal_damaged
 }
 
 /// Whether nothing is wrong so far: after a violation the rest of a run tells nothing.
-fn is_sound<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &Workload) -> bool {
+pub(crate) fn is_sound<M: Subject>(world: &mut World<M>, workload: &Workload) -> bool {
     if world.trace.events() > EVENTS_MAX && world.findings.is_empty() {
         world.findings.liveness("L1", world.at, format!("the run does not end within {EVENTS_MAX} events"));
     }
@@ -76,7 +77,7 @@ fn is_sound<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, wo
 }
 
 /// Lets the world go on until something holds. False, and a violation, when it does not within the bound.
-fn until<M: Machine<Event = Event, Effect = Effect>>(
+pub(crate) fn until<M: Subject>(
     world: &mut World<M>,
     workload: &mut Workload,
     what: &str,
@@ -97,21 +98,17 @@ fn until<M: Machine<Event = Event, Effect = Effect>>(
     is_sound(world, workload)
 }
 
-fn settle<M: Machine<Event = Event, Effect = Effect>>(
-    world: &mut World<M>,
-    workload: &mut Workload,
-    what: &str,
-) -> bool {
+fn settle<M: Subject>(world: &mut World<M>, workload: &mut Workload, what: &str) -> bool {
     until(world, workload, what, is_settled)
 }
 
 /// Whether the node serves and nobody waits for it. One that was asked to close does so first, and is started again.
-fn is_settled<M: Machine<Event = Event, Effect = Effect>>(world: &World<M>, workload: &Workload) -> bool {
+fn is_settled<M: Subject>(world: &World<M>, workload: &Workload) -> bool {
     workload.serving && !workload.is_busy() && world.hosts[HOST as usize].closing.is_none()
 }
 
 /// Faults stop. A node that stopped writing, or stopped altogether, is restarted, as its operator would.
-fn heal<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload) {
+fn heal<M: Subject>(world: &mut World<M>, workload: &mut Workload) {
     world.armed = false;
     workload.mode = Mode::Script;
     let host = world.host(HOST);
@@ -135,11 +132,7 @@ fn heal<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, worklo
 }
 
 /// Works off a script with the first client.
-fn play<M: Machine<Event = Event, Effect = Effect>>(
-    world: &mut World<M>,
-    workload: &mut Workload,
-    script: Vec<Operation>,
-) -> bool {
+pub(crate) fn play<M: Subject>(world: &mut World<M>, workload: &mut Workload, script: Vec<Operation>) -> bool {
     workload.scripted.clear();
     workload.script = script.into();
     let mut acts = Vec::new();
@@ -149,7 +142,7 @@ fn play<M: Machine<Event = Event, Effect = Effect>>(
 }
 
 /// Ten puts and ten gets succeed, unless the ledger was damaged beyond what may be trusted.
-fn prove_liveness<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload) {
+fn prove_liveness<M: Subject>(world: &mut World<M>, workload: &mut Workload) {
     if workload.journal_damaged {
         return;
     }
@@ -164,9 +157,13 @@ fn prove_liveness<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
     if play(world, workload, script) {
         demand_success(world, workload);
     }
+    // Whoever has asked before, and did not wait for the end, is in nobody's way for ever.
+    if world.setup.scenario == Scenario::Reclaim && is_sound(world, workload) {
+        play(world, workload, vec![Operation::Gc { cancel: false }]);
+    }
 }
 
-fn demand_success<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &Workload) {
+pub(crate) fn demand_success<M: Subject>(world: &mut World<M>, workload: &Workload) {
     for scripted in &workload.scripted {
         if scripted.outcome != Outcome::Done {
             let (what, error) =
@@ -177,7 +174,7 @@ fn demand_success<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<
 }
 
 /// Every name is read and judged, everything is listed and verified, and what is damaged heals when it is put again.
-fn scan<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload, rng: &mut Rng) {
+fn scan<M: Subject>(world: &mut World<M>, workload: &mut Workload, rng: &mut Rng) {
     workload.oracle.bad.clear();
     let names: Vec<Name> = workload.oracle.model.names().cloned().collect();
     let script = names.iter().cloned().map(Operation::load).collect();
@@ -213,7 +210,7 @@ fn scan<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, worklo
 /// Stores damaged files again and lets the power go: what was stored again lies there at least twice, and a start must
 /// choose the copy that is whole. The first start may show damage that nobody could see before, of records whose place
 /// was still known; the second shows nothing new.
-fn stay_healed<M: Machine<Event = Event, Effect = Effect>>(
+fn stay_healed<M: Subject>(
     world: &mut World<M>,
     workload: &mut Workload,
     names: &[Name],
@@ -247,7 +244,7 @@ fn bad_loads(workload: &Workload) -> Vec<Operation> {
     bad.map(|scripted| scripted.operation.clone()).collect()
 }
 
-fn list_all<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, workload: &mut Workload) -> bool {
+fn list_all<M: Subject>(world: &mut World<M>, workload: &mut Workload) -> bool {
     let mut after = None;
     loop {
         workload.oracle.list_after = None;
@@ -265,11 +262,7 @@ fn list_all<M: Machine<Event = Event, Effect = Effect>>(world: &mut World<M>, wo
 /// Puts every damaged file again until it can be read. A get names one bad chunk at a time, and only what was named is
 /// sure to be written anew, so that takes as many rounds as a file has bad chunks at most; that a chunk is bad once more
 /// is for [`crate::check::damage`] to notice. False when it could not be done.
-fn heal_files<M: Machine<Event = Event, Effect = Effect>>(
-    world: &mut World<M>,
-    workload: &mut Workload,
-    mut damaged: Vec<Operation>,
-) -> bool {
+fn heal_files<M: Subject>(world: &mut World<M>, workload: &mut Workload, mut damaged: Vec<Operation>) -> bool {
     const ROUNDS_MAX: u32 = 200;
     for _ in 0..ROUNDS_MAX {
         let script = store_again(workload, &damaged);

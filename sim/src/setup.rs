@@ -16,7 +16,7 @@ const MILLISECOND: u64 = 1_000_000;
 /// The drawn options of one run.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// What is run. Nothing else of the setup depends on it.
+    /// What is run.
     pub scenario: Scenario,
     /// What the run was seeded with.
     pub seed: u64,
@@ -24,6 +24,8 @@ pub struct Setup {
     pub class: PlanClass,
     /// The node's configuration: tiny blocks, volumes and segments, so that all of them roll over.
     pub raw: RawConfig,
+    /// Bytes that the disk has until faults stop, if that is little.
+    pub capacity_bytes: Option<u64>,
     /// How fast the disk is.
     pub disk: DiskOptions,
     /// Concurrent clients.
@@ -71,6 +73,7 @@ impl Setup {
             seed,
             class,
             raw,
+            capacity_bytes: None,
             disk,
             clients,
             names: clients * u32::try_from(rng.between(2, 6)).expect("a small number"),
@@ -81,6 +84,18 @@ impl Setup {
             think_ns_max: if rng.chance(1, 10) { 1 << 16 } else { 1 << rng.between(20, 23) },
             plan: plan::draw(&mut root.split("plan", 0).rng(), class, horizon_ns),
         }
+    }
+
+    /// The same for a scenario, which may add to it from streams of its own.
+    #[must_use]
+    pub fn draw_for(seed: u64, scenario: Scenario) -> Self {
+        let mut setup = Self { scenario, ..Self::draw(seed) };
+        if scenario == Scenario::Reclaim {
+            plan::reclaim::add(&mut root(seed).split("reclaim plan", 0).rng(), setup.horizon_ns, &mut setup.plan);
+            let mut rng = root(seed).split("capacity", 0).rng();
+            setup.capacity_bytes = rng.chance(1, 20).then(|| rng.between(64 << 10, 1 << 20));
+        }
+        setup
     }
 
     /// The node's configuration, checked.

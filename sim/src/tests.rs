@@ -5,7 +5,8 @@ use std::time::Duration;
 use dps_core::disk::{DiskRequest, File};
 use dps_core::id::OpId;
 use dps_core::machine::Machine;
-use dps_core::node::{Effect, Event, Reply, Request};
+use dps_core::node::{Effect, Event};
+use dps_core::node::{Reply, Request};
 use dps_core::note::Note;
 use dps_core::time::{Instant, Now};
 
@@ -76,6 +77,8 @@ impl Fake {
     }
 }
 
+impl Subject for Fake {}
+
 impl Machine for Fake {
     type Event = Event;
     type Effect = Effect;
@@ -140,7 +143,7 @@ fn a_run_is_the_same_with_either_queue_and_another_seed_is_another_run() {
 #[test]
 fn a_drawn_plan_replays_from_its_text() {
     let drawn = run(1, &RunOptions::default());
-    let plan = Plan::parse(&Setup::draw(1).plan.to_toml()).unwrap();
+    let plan = Plan::parse(&Setup::draw_for(1, Scenario::Reclaim).plan.to_toml()).unwrap();
     let replayed = run(1, &RunOptions { plan: Some(plan), ..RunOptions::default() });
     assert_eq!(drawn.trace_hash, replayed.trace_hash);
     let calm = run(1, &RunOptions { plan: Some(Plan::default()), ..RunOptions::default() });

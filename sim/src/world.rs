@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 
 use dps_core::disk::DiskRequest;
 use dps_core::id::{OpId, RequestId};
-use dps_core::machine::Machine;
 use dps_core::node::{Effect, Event, HaltReason, Reply, Request, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::Seed;
+use dps_core::time::WallTime;
 
-use crate::check::{Findings, incarnation, time};
+use crate::check::{Findings, garbage, incarnation, time};
 use crate::disk::{Disk, Ticket};
 use crate::exercise::Exercise;
 use crate::host::{Host, Incarnation};
 use crate::plan::{Action, Plan, Point};
 use crate::queue::{Due, Queue, QueueKind};
 use crate::setup::Setup;
+use crate::subject::Subject;
 use crate::trace::Trace;
 
 /// What an observer may look at.
@@ -25,6 +26,8 @@ pub(crate) struct View<'a> {
     pub(crate) host: u32,
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: &'a Disk,
+    /// The latest wall time that the host has ever told a node.
+    pub(crate) wall_max: WallTime,
 }
 
 /// What an observer wants done.
@@ -100,10 +103,13 @@ pub(crate) struct World<M> {
     requests_dropped: u64,
 }
 
-impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
+impl<M: Subject> World<M> {
     pub(crate) fn new(setup: Setup, seed: Seed, queue: QueueKind, trace_lines: usize, factory: Factory<M>) -> Self {
         let plan = setup.plan.clone();
-        let disk = Disk::new(seed.split("disk", 0), setup.disk);
+        let mut disk = Disk::new(seed.split("disk", 0), setup.disk);
+        if let Some(bytes) = setup.capacity_bytes {
+            disk.set_capacity(bytes);
+        }
         let hosts = vec![Host::new(disk, seed.split("turns", 0).rng())];
         let mut world = Self {
             setup,
@@ -271,6 +277,7 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
             return;
         }
         let now = there.now(at);
+        there.wall_max = there.wall_max.max(now.wall);
         let Some(mut node) = there.node.take() else { return };
         let mut effects = Vec::new();
         let events = there.rng.between(1, events_max);
@@ -387,9 +394,20 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
             self.closed(host, id, &reply, observer);
             return;
         }
+        if matches!(reply, Ok(Reply::Collected(_))) {
+            self.look_for_lost_chunks(host);
+        }
         let mut acts = Vec::new();
         observer.replied(&view(&self.hosts, at, host), id, reply, last, &mut acts);
         self.perform(acts);
+    }
+
+    /// A collection is over: whatever is referred to must still be there.
+    fn look_for_lost_chunks(&mut self, host: u32) {
+        let there = &self.hosts[host as usize];
+        let Some(holdings) = there.node.as_ref().and_then(Subject::holdings) else { return };
+        let referenced = garbage::referenced(&holdings, &there.disk);
+        garbage::check_kept(&referenced, holdings.store.index(), &there.disk, self.at, &mut self.findings);
     }
 
     /// Checks that requests are conserved: each was delivered, dropped with its incarnation, or is on its way.
@@ -415,5 +433,5 @@ impl<M: Machine<Event = Event, Effect = Effect>> World<M> {
 
 pub(crate) fn view<M>(hosts: &[Host<M>], at: u64, host: u32) -> View<'_> {
     let there = &hosts[host as usize];
-    View { at, host, incarnation: there.incarnation, disk: &there.disk }
+    View { at, host, incarnation: there.incarnation, disk: &there.disk, wall_max: there.wall_max }
 }

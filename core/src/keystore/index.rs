@@ -307,6 +307,12 @@ impl Index {
         from <= through && self.slots.range(from..=through).any(|(volume, _)| !leaving.contains(volume))
     }
 
+    /// Whether of the drop records with this sequence the one in this volume counts.
+    #[must_use]
+    pub fn is_drop_in(&self, sequence: u64, volume: u64) -> bool {
+        self.drops.get(&sequence).is_some_and(|place| place.volume == volume)
+    }
+
     /// What is needed of each volume, in the order of their numbers.
     pub fn volumes(&self) -> impl Iterator<Item = (u64, VolumeUse)> {
         self.slots.values().map(|slot| self.volumes[*slot as usize])

@@ -336,6 +336,12 @@ impl Store {
         self.slices
     }
 
+    /// Whether a collect or a compaction is under way.
+    #[must_use]
+    pub const fn is_reclaiming(&self) -> bool {
+        self.collecting.is_some() || self.compaction.is_running()
+    }
+
     /// Why nothing is written any more.
     #[must_use]
     pub const fn failed(&self) -> Option<(File, DiskError)> {

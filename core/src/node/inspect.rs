@@ -1,6 +1,8 @@
 //! A read-only view of a node. Checkers, the status display and metrics use nothing else.
 
 use super::{Node, Stage};
+use crate::keystore::store::Store;
+use crate::ledger::state::State as Ledger;
 
 /// How far a node has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,26 @@ pub struct Inspect {
     pub damages: usize,
 }
 
+/// What a node that serves holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Holdings<'a> {
+    /// What every name means.
+    pub ledger: &'a Ledger,
+    /// The chunks.
+    pub store: &'a Store,
+    /// Whether space is being given back: a sweep walks, or the store collects or compacts.
+    pub reclaiming: bool,
+}
+
 impl Node {
+    /// What the node holds, for checkers; `None` unless it serves.
+    #[must_use]
+    pub fn holdings(&self) -> Option<Holdings<'_>> {
+        let Stage::Serving(serving) = &self.stage else { return None };
+        let reclaiming = serving.sweep.is_some() || serving.store.is_reclaiming();
+        Some(Holdings { ledger: &serving.ledger, store: &serving.store, reclaiming })
+    }
+
     /// What checkers, status and metrics may know.
     #[must_use]
     pub fn inspect(&self) -> Inspect {

@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use event::{Effect, Event, HaltReason};
-pub use inspect::{Inspect, Phase};
+pub use inspect::{Holdings, Inspect, Phase};
 pub use request::{
     ByteRange, Finding, GcSummary, Reply, Request, RequestError, StoredFile, Usage, VerifyScope, VerifySummary,
 };

@@ -195,6 +195,9 @@ impl Verify {
                 let Some((stat, manifest)) = self.frozen.stat(target) else {
                     return self.end(Err(RequestError::NotFound));
                 };
+                if stat.missing {
+                    return self.end(Err(RequestError::Missing));
+                }
                 let manifest = manifest.clone();
                 self.summary.names = u64::from(stat.name.is_some());
                 self.visit(stat.name, &manifest);
@@ -343,7 +346,8 @@ impl Verify {
         let content = self.frozen.content(&entry.file).expect("what a name means exists");
         self.rest = Rest::After(Some(name.clone()));
         self.summary.names += 1;
-        if matches!(content.manifest.body, Body::Inline(_)) {
+        // The chunks of what a clean has given up are gone on purpose.
+        if self.frozen.is_missing(content) || matches!(content.manifest.body, Body::Inline(_)) {
             return;
         }
         if content.names == 1 || self.shared.insert(entry.file) {

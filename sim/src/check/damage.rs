@@ -42,6 +42,8 @@ struct Reported {
 pub(crate) struct Damages {
     /// Bytes of the longest chunk.
     chunk_bytes_max: usize,
+    /// Whether chunks are collected. Where entries are lost, names come back whose chunks went when they did.
+    collects: bool,
     /// Chunks that were reported as bad and not stored anew since; each its first report.
     reported: BTreeMap<ChunkId, Reported>,
     /// Chunks that a put stored anew: only later injections excuse another report.
@@ -49,9 +51,9 @@ pub(crate) struct Damages {
 }
 
 impl Damages {
-    pub(crate) fn new(chunk_bytes_max: u32) -> Self {
+    pub(crate) fn new(chunk_bytes_max: u32, collects: bool) -> Self {
         let chunk_bytes_max = (chunk_bytes_max as usize).max(1_024);
-        Self { chunk_bytes_max, reported: BTreeMap::new(), healed: BTreeMap::new() }
+        Self { chunk_bytes_max, collects, reported: BTreeMap::new(), healed: BTreeMap::new() }
     }
 
     /// A put of a file that began at `opened` is acknowledged at `now`.
@@ -95,7 +97,7 @@ impl Damages {
             ChunkFault::Missing { lost_volumes } => {
                 let harmed = |volume: &u64| disk.is_harmed(File::Volume(*volume), &(0..usize::MAX), since);
                 // What the readable entries mean may have been deleted by one that is lost, and collected since.
-                lost_volumes.iter().any(harmed) || disk.is_journal_harmed(u64::MAX)
+                lost_volumes.iter().any(harmed) || (self.collects && disk.is_journal_harmed(u64::MAX))
             }
             ChunkFault::Mismatch(place) => self.is_harmed(place, disk, since),
             ChunkFault::Unreadable(place, error) => *error == READ_ERROR && self.is_harmed(place, disk, since),
@@ -228,8 +230,8 @@ mod tests {
     #[test]
     fn a_bad_chunk_needs_an_injection_and_after_healing_a_new_one() {
         let mut disk = disk();
-        let mut damages = Damages::new(2_000);
-        assert!(reports(&mut Damages::new(2_000), &disk, 0), "nothing was injected");
+        let mut damages = Damages::new(2_000, false);
+        assert!(reports(&mut Damages::new(2_000, false), &disk, 0), "nothing was injected");
         assert!(disk.rot(FileClass::Volume));
         assert!(!reports(&mut damages, &disk, 1));
         damages.stored(FileId::from_bytes([1; 32]), &[], 3, 5);
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn what_struck_between_the_report_and_the_put_may_have_met_the_new_copy() {
         let mut disk = disk();
-        let mut damages = Damages::new(2_000);
+        let mut damages = Damages::new(2_000, false);
         assert!(disk.rot(FileClass::Volume));
         assert!(!reports(&mut damages, &disk, 1));
         // A put is cut short after it has stored the chunk anew; then the next one has nothing to write.
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn a_start_may_fall_back_to_the_bad_copy_only_when_another_volume_was_harmed_since() {
         let mut disk = disk();
-        let mut damages = Damages::new(2_000);
+        let mut damages = Damages::new(2_000, false);
         assert!(disk.rot(FileClass::Volume));
         assert!(!reports(&mut damages, &disk, 1));
         damages.stored(FileId::from_bytes([1; 32]), &[], 3, 5);
@@ -262,7 +264,7 @@ mod tests {
         disk.perform_now(&DiskRequest::Append { file, offset: 0, parts: vec![Bytes::from(vec![7; 2_000])] }).unwrap();
         disk.perform_now(&DiskRequest::Sync { file, directory: true }).unwrap();
         assert!(reports(&mut damages, &disk, 6));
-        let mut damages = Damages::new(2_000);
+        let mut damages = Damages::new(2_000, false);
         assert!(!reports(&mut damages, &disk, 7));
         damages.stored(FileId::from_bytes([1; 32]), &[], 9, 10);
         while disk.harms(file).is_empty() {
@@ -277,7 +279,7 @@ mod tests {
         let damage = |file| Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Broken };
         let found = |disk: &Disk, file| {
             let mut findings = Findings::default();
-            Damages::new(2_000).note(&Note::Damaged(damage(file)), disk, 0, &mut findings);
+            Damages::new(2_000, false).note(&Note::Damaged(damage(file)), disk, 0, &mut findings);
             !findings.is_empty()
         };
         assert!(found(&disk, File::Volume(1)));

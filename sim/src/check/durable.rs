@@ -2,6 +2,7 @@
 //! acknowledged never reverts.
 
 use dps_core::id::FileId;
+use dps_core::ledger::file::TombstoneStat;
 use dps_core::ledger::name::Name;
 
 use super::{Findings, crash};
@@ -40,6 +41,19 @@ pub(crate) fn version(name: &Name, version: u64, before: u64, at: u64, findings:
 /// A name that must be in a page of a listing and is not.
 pub(crate) fn unlisted(name: &Name, at: u64, findings: &mut Findings) {
     findings.correctness("S1", at, format!("{name:?} exists, but the listing goes past it"));
+}
+
+/// The tombstones of a name are not those that it must have or may have.
+pub(crate) fn tombstones(name: &Name, found: &[TombstoneStat], why: Refuted, at: u64, findings: &mut Findings) {
+    let versions: Vec<_> = found.iter().map(|stat| (stat.version, stat.reason)).collect();
+    match why {
+        Refuted::Lost | Refuted::Version { .. } => {
+            let text =
+                format!("{name:?} has the tombstones {versions:?}, but others were left and can't be reaped yet");
+            findings.correctness("S1", at, text);
+        }
+        Refuted::Phantom => crash::phantom(name, &format!("among others {versions:?} once"), at, findings),
+    }
 }
 
 /// Any other fact about a stored file that is not what was stored.

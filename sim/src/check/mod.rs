@@ -5,8 +5,11 @@ pub(crate) mod conservation;
 pub(crate) mod crash;
 pub(crate) mod damage;
 pub(crate) mod durable;
+pub(crate) mod full;
+pub(crate) mod garbage;
 pub(crate) mod incarnation;
 pub(crate) mod live;
+pub(crate) mod space;
 pub(crate) mod time;
 pub(crate) mod twin;
 
@@ -37,7 +40,7 @@ impl Class {
 }
 
 /// Every checker by name, in the order of the table in ARCHITECTURE.md.
-pub(crate) const CHECKERS: [&str; 10] = ["S1", "S2", "S3", "D1", "L1", "W1", "W2", "W3", "W4", "P0"];
+pub(crate) const CHECKERS: [&str; 13] = ["S1", "S2", "S3", "S4", "S7", "S8", "D1", "L1", "W1", "W2", "W3", "W4", "P0"];
 
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,7 +7,7 @@ use dps_core::disk::{DiskError, File, Slot};
 use serde::{Deserialize, Serialize};
 
 use super::truth::Harm;
-use super::{Disk, Medium};
+use super::{CAPACITY_BYTES, Disk, Medium};
 use crate::draws::index;
 
 /// What an injected write error says (EIO).
@@ -48,6 +48,8 @@ impl FileClass {
 pub(super) struct Armed {
     syncs: BTreeMap<FileClass, u32>,
     appends: BTreeMap<FileClass, u32>,
+    no_space: BTreeMap<FileClass, u32>,
+    removals: u32,
     strays: u32,
     /// Files to shorten or lose at the next stop.
     deferred: Vec<(FileClass, bool)>,
@@ -75,8 +77,17 @@ fn take(counts: &mut BTreeMap<FileClass, u32>, class: FileClass) -> bool {
 }
 
 impl Armed {
-    pub(super) fn take_failed_sync(&mut self, class: FileClass) -> bool {
-        take(&mut self.syncs, class)
+    pub(super) fn take_failed_sync(&mut self, class: FileClass) -> Option<DiskError> {
+        if take(&mut self.syncs, class) {
+            return Some(WRITE_ERROR);
+        }
+        take(&mut self.no_space, class).then_some(DiskError::Full)
+    }
+
+    pub(super) const fn take_failed_removal(&mut self) -> bool {
+        let fails = self.removals > 0;
+        self.removals -= fails as u32;
+        fails
     }
 }
 
@@ -105,6 +116,16 @@ impl Disk {
         *self.armed.appends.entry(class).or_default() += 1;
     }
 
+    /// One of the next appends, syncs and publications of a file of this class finds no space.
+    pub fn arm_no_space(&mut self, class: FileClass) {
+        *self.armed.no_space.entry(class).or_default() += 1;
+    }
+
+    /// The next removal of a volume fails.
+    pub const fn arm_failed_removal(&mut self) {
+        self.armed.removals += 1;
+    }
+
     /// At the next sync of a volume one of its sectors goes elsewhere.
     pub fn arm_stray(&mut self) {
         self.armed.strays += 1;
@@ -121,8 +142,9 @@ impl Disk {
         self.windows.factor = factor;
     }
 
-    /// Ends every window and disarms what waits. Damage that is done stays.
+    /// Ends every window, disarms what waits and gives space back. Damage that is done stays.
     pub fn heal(&mut self) {
+        self.capacity = CAPACITY_BYTES;
         self.armed = Armed::default();
         self.windows = Windows::default();
     }
@@ -130,6 +152,12 @@ impl Disk {
     pub(super) fn append_error(&mut self, now: u64, file: File, bytes: u64) -> Option<DiskError> {
         if take(&mut self.armed.appends, FileClass::of(file)) {
             return Some(WRITE_ERROR);
+        }
+        // The other half meets the sync.
+        let class = FileClass::of(file);
+        let armed = self.armed.no_space.get(&class).is_some_and(|count| *count > 0);
+        if armed && self.choice.chance(1, 2) && take(&mut self.armed.no_space, class) {
+            return Some(DiskError::Full);
         }
         (bytes > self.available(now)).then_some(DiskError::Full)
     }

@@ -238,6 +238,10 @@ impl Disk {
             DiskRequest::Append { file, offset, parts } => self.append(now, *file, *offset, parts),
             DiskRequest::Sync { file, directory } => self.sync(*file, *directory),
             DiskRequest::Publish { stage, to } => self.publish(File::Stage(*stage), *to),
+            DiskRequest::Remove { file: file @ File::Volume(_) } if self.armed.take_failed_removal() => {
+                self.refuse(*file, WRITE_ERROR);
+                Err(WRITE_ERROR)
+            }
             DiskRequest::Remove { file } => {
                 self.directory.unlink(*file);
                 self.forget_unreachable();
@@ -313,8 +317,8 @@ impl Disk {
         if self.directory.get(file).is_none() {
             return Err(DiskError::NotFound);
         }
-        if self.armed.take_failed_sync(FileClass::of(file)) {
-            return self.fail_sync(file);
+        if let Some(error) = self.armed.take_failed_sync(FileClass::of(file)) {
+            return self.fail_sync(file, error);
         }
         if !self.sync_astray(file)? {
             self.medium(file)?.sync();
@@ -359,9 +363,9 @@ impl Disk {
         if self.directory.get(stage).is_none() {
             return Err(DiskError::NotFound);
         }
-        if self.armed.take_failed_sync(FileClass::of(to)) {
-            self.refuse(to, WRITE_ERROR);
-            return self.fail_sync(stage);
+        if let Some(error) = self.armed.take_failed_sync(FileClass::of(to)) {
+            self.refuse(to, error);
+            return self.fail_sync(stage, error);
         }
         self.medium(stage)?.sync();
         self.directory.rename(stage, to);
@@ -374,11 +378,11 @@ impl Disk {
         Ok(DiskReply::Done)
     }
 
-    fn fail_sync(&mut self, file: File) -> DiskResult {
+    fn fail_sync(&mut self, file: File, error: DiskError) -> DiskResult {
         let inode = self.directory.get(file).ok_or(DiskError::NotFound)?;
         self.media.get_mut(&inode).expect("a name leads to a content").sync_failed(&mut self.choice);
-        self.refuse(file, WRITE_ERROR);
-        Err(WRITE_ERROR)
+        self.refuse(file, error);
+        Err(error)
     }
 
     fn refuse(&mut self, file: File, error: DiskError) {

@@ -239,6 +239,24 @@ fn a_full_disk_keeps_part_of_an_append_and_still_reads() {
 }
 
 #[test]
+fn a_removal_fails_once_and_space_is_missing_once() {
+    for number in 0..20 {
+        let mut disk = half_synced(number);
+        disk.arm_failed_removal();
+        assert_eq!(disk.perform_now(&DiskRequest::Remove { file: FILE }), Err(WRITE_ERROR));
+        assert!(disk.bytes(FILE).is_some() && disk.has_refused(FILE, WRITE_ERROR));
+        disk.arm_no_space(FileClass::Volume);
+        let results = [append(&mut disk, FILE, 3_700, &[3; 9]), sync(&mut disk, FILE, false)];
+        let full = results.iter().filter(|result| **result == Err(DiskError::Full)).count();
+        assert_eq!(full, 1, "it meets the append or the sync");
+        assert!(disk.is_refusing(true));
+        assert_eq!(sync(&mut disk, FILE, false), Ok(DiskReply::Done));
+        assert_eq!(disk.perform_now(&DiskRequest::Remove { file: FILE }), Ok(DiskReply::Done));
+        assert!(disk.bytes(FILE).is_none());
+    }
+}
+
+#[test]
 fn the_rules_of_requests_are_those_of_a_real_disk() {
     let mut disk = half_synced(7);
     assert_eq!(append(&mut disk, FILE, 0, b"x"), Err(DiskError::Exists));

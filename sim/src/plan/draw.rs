@@ -94,7 +94,8 @@ fn draw_time(rng: &mut Rng, kind: FaultKind, horizon_ns: u64) -> u64 {
 }
 
 fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind, u64)> {
-    let allowed: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|kind| !DAMAGING.contains(kind)).collect();
+    let allowed: Vec<FaultKind> =
+        FaultKind::ALL.into_iter().filter(|kind| !DAMAGING.contains(kind) && !kind.is_of_reclaim()).collect();
     if single {
         let drawn = *pick(rng, &allowed);
         return vec![(if class == PlanClass::Damage { FaultKind::JournalRot } else { drawn }, 1)];
@@ -175,6 +176,9 @@ fn draw_action(rng: &mut Rng, kind: FaultKind, class: PlanClass) -> (Action, u64
         }
         FaultKind::Misdirect => at_once(Action::Misdirect),
         FaultKind::FailSync => at_once(Action::FailSync { target: draw_written_class(rng) }),
+        FaultKind::FailSlot | FaultKind::FailRemove | FaultKind::NoSpace => {
+            unreachable!("{kind:?} is drawn for one scenario alone")
+        }
         FaultKind::FailAppend => at_once(Action::FailAppend { target: draw_written_class(rng) }),
         FaultKind::DiskFull => (Action::DiskFull, rng.between(MILLISECOND, 40 * MILLISECOND)),
         FaultKind::Slow => (Action::Slow { factor: rng.between(3, 60) }, rng.between(MILLISECOND, 60 * MILLISECOND)),
@@ -220,6 +224,21 @@ mod tests {
                 assert_eq!(Plan::parse(&serde_json::to_string(&plan).unwrap()).unwrap(), plan);
             }
         }
+    }
+
+    #[test]
+    fn what_a_scenario_adds_survives_its_text_and_leaves_calm_plans_calm() {
+        let (mut added, mut rng) = (0, Seed::new([4; 32]).rng());
+        for number in 0..200 {
+            let before = drawn(number, PlanClass::Within);
+            let mut plan = before.clone();
+            super::super::reclaim::add(&mut rng, 1_000 * MILLISECOND, &mut plan);
+            assert_eq!(Plan::parse(&plan.to_toml()).unwrap(), plan);
+            assert!(before != Plan::default() || plan == before);
+            assert!(plan.faults.is_sorted_by_key(|fault| fault.at_ns));
+            added += usize::from(plan != before);
+        }
+        assert!(added > 80, "{added} of 200 plans got more");
     }
 
     #[test]

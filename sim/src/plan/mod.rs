@@ -1,6 +1,7 @@
 //! Fault plans as data: what goes wrong, when, and on which observation. A plan can be printed, edited and replayed.
 
 mod draw;
+pub(crate) mod reclaim;
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,13 @@ pub enum Action {
         /// To which files.
         target: FileClass,
     },
+    /// The next removal of a volume fails.
+    FailRemove,
+    /// One of the next appends, syncs or publications finds no space.
+    NoSpace {
+        /// Of which files.
+        target: FileClass,
+    },
     /// The disk is full for the fault's duration.
     DiskFull,
     /// The disk is slow for the fault's duration.
@@ -155,6 +163,12 @@ pub enum FaultKind {
     FailSync,
     /// [`Action::FailAppend`].
     FailAppend,
+    /// [`Action::FailSync`] and [`Action::FailAppend`] of boot records, catalogs and staged files.
+    FailSlot,
+    /// [`Action::FailRemove`].
+    FailRemove,
+    /// [`Action::NoSpace`].
+    NoSpace,
     /// [`Action::DiskFull`].
     DiskFull,
     /// [`Action::Slow`].
@@ -164,8 +178,14 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Whether only the scenario `reclaim` draws it.
+    #[must_use]
+    pub const fn is_of_reclaim(self) -> bool {
+        matches!(self, Self::FailSlot | Self::FailRemove | Self::NoSpace)
+    }
+
     /// Every kind, in the order of the exercise table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Crash,
         Self::Kill,
         Self::Close,
@@ -177,6 +197,9 @@ impl FaultKind {
         Self::Misdirect,
         Self::FailSync,
         Self::FailAppend,
+        Self::FailSlot,
+        Self::FailRemove,
+        Self::NoSpace,
         Self::DiskFull,
         Self::Slow,
         Self::LostFile,
@@ -197,6 +220,9 @@ impl FaultKind {
             Self::Misdirect => "misdirect",
             Self::FailSync => "failed sync",
             Self::FailAppend => "failed append",
+            Self::FailSlot => "failed slot",
+            Self::FailRemove => "failed removal",
+            Self::NoSpace => "no space once",
             Self::DiskFull => "disk full",
             Self::Slow => "slow disk",
             Self::LostFile => "lost file",
@@ -218,6 +244,11 @@ impl Action {
             Self::BitRot { .. } => FaultKind::JournalRot,
             Self::LatentError { .. } => FaultKind::LatentError,
             Self::Misdirect => FaultKind::Misdirect,
+            Self::FailSync { target: FileClass::Slot } | Self::FailAppend { target: FileClass::Slot } => {
+                FaultKind::FailSlot
+            }
+            Self::FailRemove => FaultKind::FailRemove,
+            Self::NoSpace { .. } => FaultKind::NoSpace,
             Self::FailSync { .. } => FaultKind::FailSync,
             Self::FailAppend { .. } => FaultKind::FailAppend,
             Self::DiskFull => FaultKind::DiskFull,

@@ -4,13 +4,14 @@ use dps_core::config::Geometry;
 use dps_core::disk::File;
 use dps_core::id::{ChunkId, FileId};
 use dps_core::keystore::manifest_builder::chunks_max;
-use dps_core::ledger::file::FileStat;
+use dps_core::ledger::file::{FileStat, Target, TombstoneStat};
 use dps_core::ledger::name::Name;
 use dps_core::node::{Reply, Request, RequestError};
 use dps_core::rng::Rng;
+use dps_core::time::WallTime;
 
 use crate::check::damage::Damages;
-use crate::check::{Findings, conservation, crash, damage, durable};
+use crate::check::{Findings, conservation, crash, damage, durable, full};
 use crate::content::Library;
 use crate::disk::FileClass;
 use crate::model::{Mark, Model, Reader, WriteId};
@@ -38,6 +39,10 @@ pub(crate) struct Oracle {
     pub(crate) findings: Findings,
     pub(crate) geometry: Geometry,
     pub(crate) ingest_bytes_max: u64,
+    /// Collections that were asked for and have not ended.
+    pub(crate) collections: u32,
+    /// What went before this ledger time may have been reaped.
+    pub(crate) reaped_before: WallTime,
     /// The largest version that was acknowledged.
     pub(crate) version_max: u64,
     /// Where the last page of a listing ended, if there are further ones.
@@ -57,6 +62,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) id: u64,
     /// When it was opened.
     pub(crate) opened_at: u64,
+    /// Whether it writes nothing.
+    pub(crate) reads: bool,
     /// Requests to send, each with nanoseconds of hesitation.
     pub(crate) out: Vec<(Request, u64)>,
     /// Set once the conversation is over.
@@ -98,6 +105,9 @@ impl Desk<'_> {
 
     /// Judges an error that every request may get.
     pub(crate) fn judge(&mut self, error: &RequestError) -> Outcome {
+        if self.reads {
+            full::check(self.id, error, self.view.at, &mut self.oracle.findings);
+        }
         if damage::is_excused(error, self.view.disk) != Some(true) {
             let text = format!("conversation {} failed without cause: {error:?}", self.id);
             self.oracle.findings.correctness("D1", self.view.at, text);
@@ -124,6 +134,57 @@ impl Desk<'_> {
         if !self.oracle.model.refuse(name, write) {
             crash::refused_but_seen(name, self.view.at, &mut self.oracle.findings);
         }
+    }
+
+    /// A write failed: it did not take place, or nobody says.
+    pub(crate) fn not_done(&mut self, name: &Name, write: WriteId, error: &RequestError) {
+        if matches!(error, RequestError::OutcomeUnknown(_)) {
+            self.oracle.model.lose_sight(name, write);
+        } else {
+            self.refuse(name, write);
+        }
+    }
+
+    /// Whether a content is missing, as somebody saw it just now.
+    pub(crate) fn check_missing(&mut self, file: FileId, missing: bool) {
+        if self.is_ledger_harmed() {
+            return;
+        }
+        let (may, must) = self.oracle.model.is_missing(file);
+        if (missing && !may) || (!missing && must) {
+            let (what, at) = (format!("whether file {file} is missing"), self.view.at);
+            let (found, expected) = (missing.to_string(), (!missing).to_string());
+            durable::differs(&what, &found, &expected, at, &mut self.oracle.findings);
+        } else if !self.view.disk.is_refusing(false) {
+            self.oracle.model.observe_missing(file, missing);
+        }
+    }
+
+    /// Somebody was told that what a target means is missing.
+    pub(crate) fn target_missing(&mut self, target: &Target, since: Mark) -> Outcome {
+        let files: Vec<FileId> = match target {
+            Target::Content(file) => vec![*file],
+            Target::Name(name) => self.oracle.model.possible(name, since).into_iter().flatten().collect(),
+        };
+        match files[..] {
+            [only] => self.check_missing(only, true),
+            _ if self.is_ledger_harmed() || files.iter().any(|file| self.oracle.model.is_missing(*file).0) => {}
+            _ => {
+                let (what, at) = (format!("what {target:?} means"), self.view.at);
+                durable::differs(&what, "missing", "what was never cleaned", at, &mut self.oracle.findings);
+            }
+        }
+        Outcome::Done
+    }
+
+    /// What is known of a tombstone by its content alone.
+    pub(crate) fn check_tombstone(&mut self, stat: &TombstoneStat) {
+        let size = self.oracle.library.find(stat.file).map(|content| content.bytes.len() as u64);
+        if size != Some(stat.size) {
+            let (found, expected, at) = (stat.size.to_string(), format!("{size:?}"), self.view.at);
+            durable::differs("the size of what a tombstone keeps", &found, &expected, at, &mut self.oracle.findings);
+        }
+        self.check_missing(stat.file, stat.missing);
     }
 
     /// A conflict that was answered to a write with a condition: whether the name can have had that version.
@@ -175,6 +236,7 @@ impl Desk<'_> {
             let (found, expected) = (stat.names.to_string(), format!("{least} to {most}"));
             durable::differs("the number of names of a file", &found, &expected, at, &mut self.oracle.findings);
         }
+        self.check_missing(stat.file, stat.missing);
     }
 
     /// Whether entries of the ledger may be lost, so that names can't be trusted.

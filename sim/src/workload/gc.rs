@@ -4,6 +4,7 @@ use dps_core::node::{Reply, Request, RequestError};
 
 use super::desk::{Conversation, Desk, Outcome};
 use crate::disk::FileClass;
+use crate::draws::below_power;
 
 /// Asks for a collection. What must not go is what all other clients look for.
 #[derive(Debug)]
@@ -19,9 +20,11 @@ impl Gc {
 
 impl Conversation for Gc {
     fn open(&mut self, desk: &mut Desk<'_>) {
+        desk.oracle.collections += 1;
         desk.send(Request::Gc);
         if self.cancel {
-            let hesitation_ns = desk.rng.below(3_000_000);
+            // In each of its stages, some of which wait for puts.
+            let hesitation_ns = below_power(desk.rng, 12, 27);
             desk.send_later(Request::Cancel, hesitation_ns);
         }
     }
@@ -33,16 +36,19 @@ impl Conversation for Gc {
             other => desk.unexpected(&other),
         }
         if last {
+            desk.oracle.collections -= 1;
             desk.outcome = Some(Outcome::Done);
         }
     }
 
     fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
+        desk.oracle.collections -= 1;
         match error {
-            // Somebody else was first, or what a manifest says is lost.
-            RequestError::GcRunning => Some(Outcome::Done),
+            // Somebody else was first.
+            RequestError::GcRunning => Some(Outcome::Again),
+            // What a manifest says is lost.
             RequestError::SweepStopped { .. } if desk.view.disk.is_class_harmed(FileClass::Volume, 0) => {
-                Some(Outcome::Done)
+                Some(Outcome::Refused(error.code()))
             }
             _ => None,
         }

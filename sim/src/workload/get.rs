@@ -168,6 +168,7 @@ impl Conversation for Get {
                 not_found(desk, &self.plan.target, self.since);
                 Some(Outcome::Done)
             }
+            RequestError::Missing if self.content.is_none() => Some(desk.target_missing(&self.plan.target, self.since)),
             RequestError::RangeOutside { size } if self.may_be_outside(desk, *size) => Some(Outcome::Done),
             RequestError::BadChunk { .. } => {
                 let file = self.any_file(desk)?;

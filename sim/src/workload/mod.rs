@@ -6,15 +6,18 @@ mod get;
 pub(crate) mod operation;
 mod put;
 mod query;
+mod restore;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dps_core::id::RequestId;
 use dps_core::ledger::name::Name;
 use dps_core::node::{HaltReason, Reply, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::{Rng, Seed};
+use dps_core::time::WallTime;
 
 use crate::Scenario;
 use crate::check::damage::Damages;
@@ -75,6 +78,7 @@ pub(crate) struct Workload {
     names: Vec<Name>,
     think_ns_max: u64,
     stall_ns: u64,
+    retain: Duration,
     pub(crate) mode: Mode,
     pub(crate) script: VecDeque<Operation>,
     pub(crate) scripted: Vec<Scripted>,
@@ -126,10 +130,12 @@ impl Workload {
             oracle: Oracle {
                 model: Model::default(),
                 library: Library::new(geometry, large, min, seed.split("library", 0)),
-                damages: Damages::new(setup.raw.block_bytes_max),
+                damages: Damages::new(setup.raw.block_bytes_max, reclaims),
                 findings: Findings::default(),
                 geometry,
                 ingest_bytes_max: setup.raw.ingest_bytes_max,
+                collections: 0,
+                reaped_before: WallTime::default(),
                 version_max: 0,
                 list_after: None,
                 bad: Vec::new(),
@@ -138,6 +144,7 @@ impl Workload {
             names,
             think_ns_max: setup.think_ns_max,
             stall_ns: 2 * u64::try_from(setup.raw.credit_timeout.as_nanos()).unwrap_or(u64::MAX / 4),
+            retain: setup.raw.retain,
             mode: Mode::Drawing,
             script: VecDeque::new(),
             scripted: Vec::new(),
@@ -185,6 +192,14 @@ impl Workload {
         }
     }
 
+    /// Remembers what a collection under way may have reaped by now.
+    fn follow_reaping(&mut self, view: &View<'_>) {
+        if self.oracle.collections > 0 {
+            let before = view.wall_max.saturating_sub(self.retain);
+            self.oracle.reaped_before = self.oracle.reaped_before.max(before);
+        }
+    }
+
     fn sleep(&mut self, client: usize, ns_max: u64, acts: &mut Vec<Act>) {
         let there = &mut self.clients[client];
         there.wake += 1;
@@ -196,7 +211,10 @@ impl Workload {
         match self.mode {
             Mode::Drawing => {
                 let there = &mut self.clients[client];
-                let reclaim = there.reclaim.as_mut().and_then(|rng| operation::draw_reclaim(rng, &there.names));
+                let reclaim = there
+                    .reclaim
+                    .as_mut()
+                    .and_then(|rng| operation::draw_reclaim(rng, &self.oracle, &there.names, &self.names));
                 if reclaim.is_some() {
                     return reclaim;
                 }
@@ -226,6 +244,7 @@ impl Workload {
             rng: &mut there.rng,
             id: open.id,
             opened_at: open.opened_at,
+            reads: open.operation.is_read(),
             out: Vec::new(),
             outcome: None,
         };
@@ -272,7 +291,10 @@ impl Observer for Workload {
         self.wake_all(acts);
     }
 
-    fn stopped(&mut self, _view: &View<'_>, acts: &mut Vec<Act>) {
+    fn stopped(&mut self, view: &View<'_>, acts: &mut Vec<Act>) {
+        self.follow_reaping(view);
+        self.oracle.collections = 0;
+        self.oracle.model.stopped();
         self.up = false;
         self.serving = false;
         self.writes_stopped = false;
@@ -319,6 +341,7 @@ impl Observer for Workload {
         last: bool,
         acts: &mut Vec<Act>,
     ) {
+        self.follow_reaping(view);
         let RequestId(id) = id;
         let Some(client) = self.open.get(&id).copied() else {
             // What was under way when the last answer was given may be refused by itself.

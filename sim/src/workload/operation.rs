@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dps_core::ledger::file::{Expect, Target};
 use dps_core::ledger::name::Name;
+use dps_core::limits::OVERWRITTEN_MAX;
 use dps_core::node::{ByteRange, VerifyScope};
 use dps_core::rng::Rng;
 
@@ -12,8 +13,9 @@ use super::gc::Gc;
 use super::get::{Get, GetPlan};
 use super::put::{Put, PutPlan};
 use super::query::{Delete, List, Stat, Verify};
+use super::restore::{Clean, Tombstones, Undelete};
 use crate::content::Content;
-use crate::draws::{below_power, pick};
+use crate::draws::{below_power, index, pick};
 
 /// One operation. In the end the same as the conversation that it becomes.
 #[derive(Clone, Debug)]
@@ -26,6 +28,9 @@ pub(crate) enum Operation {
     Verify { scope: VerifyScope, grant: u32, cancel: bool },
     Purge(Name),
     Gc { cancel: bool },
+    Undelete { name: Name, version: u64, expect: Expect },
+    Tombstones { prefix: String, after: Option<(Name, u64)>, limit: u32 },
+    Clean { deep: bool },
 }
 
 impl Operation {
@@ -50,6 +55,9 @@ impl Operation {
             Self::Verify { scope, grant, cancel } => Box::new(Verify::new(scope, grant, cancel)),
             Self::Purge(name) => Box::new(Delete::for_good(name)),
             Self::Gc { cancel } => Box::new(Gc::new(cancel)),
+            Self::Undelete { name, version, expect } => Box::new(Undelete::new(name, version, expect)),
+            Self::Tombstones { prefix, after, limit } => Box::new(Tombstones::new(prefix, after, limit)),
+            Self::Clean { deep } => Box::new(Clean::new(deep)),
         }
     }
 
@@ -61,7 +69,16 @@ impl Operation {
 
     /// Whether an acknowledgement means that something was written.
     pub(crate) const fn is_write(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete { .. } | Self::Purge(_))
+        match self {
+            Self::Put(_) | Self::Delete { .. } | Self::Purge(_) | Self::Undelete { .. } | Self::Clean { .. } => true,
+            Self::Get(_) | Self::List { .. } | Self::Stat(_) | Self::Verify { .. } | Self::Gc { .. } => false,
+            Self::Tombstones { .. } => false,
+        }
+    }
+
+    /// Whether it can do without any write.
+    pub(crate) const fn is_read(&self) -> bool {
+        !self.is_write() && !matches!(self, Self::Gc { .. })
     }
 }
 
@@ -91,13 +108,35 @@ pub(crate) fn draw(rng: &mut Rng, oracle: &mut Oracle, own: &[Name], all: &[Name
     }
 }
 
-/// Draws whether space is to come back instead of the next operation, and how.
-pub(crate) fn draw_reclaim(rng: &mut Rng, own: &[Name]) -> Option<Operation> {
+/// Draws whether space is to come back, or what was removed, instead of the next operation, and how.
+pub(crate) fn draw_reclaim(rng: &mut Rng, oracle: &Oracle, own: &[Name], all: &[Name]) -> Option<Operation> {
     match rng.below(100) {
         0..=2 => Some(Operation::Gc { cancel: rng.chance(1, 8) }),
         3..=5 => Some(Operation::Purge(pick(rng, own).clone())),
+        6..=8 => draw_undelete(rng, oracle, own),
+        9 | 10 => {
+            let prefix = pick(rng, &["", "", "a", "a/", "b/", "a/1"]).to_string();
+            let after = rng.chance(1, 3).then(|| (pick(rng, all).clone(), rng.below(oracle.version_max + 2)));
+            let limit =
+                if rng.chance(1, 2) { 1_000 } else { u32::try_from(rng.between(1, 20)).expect("a small number") };
+            Some(Operation::Tombstones { prefix, after, limit })
+        }
+        11 if rng.chance(1, 6) => Some(Operation::Clean { deep: false }),
         _ => None,
     }
+}
+
+/// An undelete of a name, if it is known what that may come to.
+fn draw_undelete(rng: &mut Rng, oracle: &Oracle, own: &[Name]) -> Option<Operation> {
+    let name = pick(rng, own).clone();
+    let at = index(rng, OVERWRITTEN_MAX);
+    let version = match rng.below(6) {
+        0 => rng.below(oracle.version_max + 2),
+        1 | 2 => oracle.model.buried_version(&name, at).unwrap_or(0),
+        _ => 0,
+    };
+    let expect = draw_expect(rng, oracle, &name, true);
+    oracle.model.knows_graves(&name).then_some(Operation::Undelete { name, version, expect })
 }
 
 fn draw_expect(rng: &mut Rng, oracle: &Oracle, name: &Name, absent: bool) -> Expect {

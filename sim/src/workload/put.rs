@@ -11,7 +11,7 @@ use super::desk::{Conversation, Desk, Outcome};
 use crate::check::{conservation, crash, durable};
 use crate::content::Content;
 use crate::disk::FileClass;
-use crate::model::{Mark, WriteId};
+use crate::model::{Change, Done, Mark, WriteId};
 
 /// What to store and how.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ impl Put {
         let file = self.plan.content.file;
         self.version_known = desk.oracle.model.version(&self.plan.name);
         self.version_floor = desk.oracle.version_max;
-        self.write = Some(desk.oracle.model.begin(&self.plan.name, Some(file), desk.view.incarnation));
+        self.write = Some(desk.oracle.model.begin(&self.plan.name, Change::Put(file), desk.view.incarnation));
         desk.send(Request::PutCommit(self.plan.content.cut(self.plan.piped).digest));
         if self.plan.cancel_at.is_some_and(|at| at > self.chunks()) {
             self.cancelled = true;
@@ -107,7 +107,8 @@ impl Put {
         durable::version(name, version, self.version_floor, at, desk.findings());
         self.check_condition(desk);
         desk.oracle.version_max = desk.oracle.version_max.max(version);
-        desk.oracle.model.acknowledge(name, write, Some(version));
+        let done = Done { version: Some(version), file: Some(content.file), after: stored.stat.stored_at };
+        desk.oracle.model.acknowledge(name, write, done);
         desk.check_stat(&stored.stat, self.since);
         // Content that is part of the ledger entry is no chunk, and heals none.
         let inline = content.bytes.len() as u64 <= u64::from(desk.oracle.geometry.inline_bytes_max());
@@ -164,10 +165,8 @@ impl Conversation for Put {
     }
 
     fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
-        if let Some(write) = self.write
-            && !matches!(error, RequestError::OutcomeUnknown(_))
-        {
-            desk.refuse(&self.plan.name, write);
+        if let Some(write) = self.write {
+            desk.not_done(&self.plan.name, write, error);
         }
         match error {
             RequestError::Conflict { current } if self.plan.expect != Expect::Any => {

@@ -7,7 +7,7 @@ use dps_core::node::{Finding, Reply, Request, RequestError, VerifyScope};
 use super::desk::{Conversation, Desk, Outcome};
 use super::get::not_found;
 use crate::check::{conservation, crash, durable};
-use crate::model::{Mark, WriteId};
+use crate::model::{Change, Done, Mark, WriteId};
 
 /// Removes a name.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ impl Conversation for Delete {
         let now = desk.mark();
         self.version_known = desk.oracle.model.version(&self.name);
         self.absent = !desk.oracle.model.possible(&self.name, now).iter().any(Option::is_some);
-        self.write = desk.oracle.model.begin(&self.name, None, desk.view.incarnation);
+        let change = if self.purge { Change::Purge } else { Change::Delete };
+        self.write = desk.oracle.model.begin(&self.name, change, desk.view.incarnation);
         let (name, expect) = (self.name.clone(), self.expect);
         desk.send(if self.purge { Request::Purge { name, expect } } else { Request::Delete { name, expect } });
     }
@@ -53,16 +54,14 @@ impl Conversation for Delete {
         if !holds {
             crash::condition(&self.name, "the condition of a deletion", desk.view.at, desk.findings());
         }
-        desk.oracle.model.acknowledge(&self.name, self.write, None);
+        desk.oracle.model.acknowledge(&self.name, self.write, Done::default());
         if last {
             desk.outcome = Some(Outcome::Done);
         }
     }
 
     fn failed(&mut self, desk: &mut Desk<'_>, error: &RequestError) -> Option<Outcome> {
-        if !matches!(error, RequestError::OutcomeUnknown(_)) {
-            desk.refuse(&self.name, self.write);
-        }
+        desk.not_done(&self.name, self.write, error);
         match error {
             RequestError::NotFound => {
                 let since = desk.mark();
@@ -271,6 +270,7 @@ impl Conversation for Verify {
                 not_found(desk, &target.clone(), self.since);
                 Some(Outcome::Done)
             }
+            (RequestError::Missing, VerifyScope::One(target)) => Some(desk.target_missing(target, self.since)),
             _ => None,
         }
     }

@@ -179,6 +179,7 @@ fn a_drop_record_is_needed_as_long_as_any_volume_of_its_range_is_there() {
     index.enter_drop(8, dropped(5, 2, 5));
     index.enter_drop(8, dropped(4, 2, 5));
     assert_eq!(index.volume(5).map(|usage| usage.drops), Some(1), "the later copy counts");
+    assert!(index.is_drop_in(8, 5) && !index.is_drop_in(8, 4) && !index.is_drop_in(9, 5), "and it alone");
     index.check();
     index.remove_volume(4);
     assert_eq!(index.total(), VolumeUse { file_bytes: 2_000, drops: 1, drop_bytes: 128, ..VolumeUse::default() });

@@ -174,6 +174,11 @@ impl Compaction {
         self.running.is_some() || !self.stuck.is_empty()
     }
 
+    /// Whether a volume is on its way out.
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Whether files other than volumes are being written.
     pub(super) const fn is_writing(&self) -> bool {
         self.writing
@@ -348,7 +353,9 @@ impl Store {
             }
             Kind::Drop => {
                 let dropped = DropRecord::decode(&record.covered).expect("a record that was found is whole");
-                if self.index.is_drop_needed(dropped.from, dropped.through, &[victim]) {
+                // Of two copies one is enough: else they would make each other needless in turn, for ever.
+                let counts = self.index.is_drop_in(sequence, victim);
+                if counts && self.index.is_drop_needed(dropped.from, dropped.through, &[victim]) {
                     self.append_drop_again(sequence, &dropped);
                 }
             }

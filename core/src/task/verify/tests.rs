@@ -274,6 +274,23 @@ fn a_file_that_does_not_exist_is_not_found() {
 }
 
 #[test]
+fn what_a_clean_has_given_up_is_counted_and_not_looked_for() {
+    let mut store = Store::default();
+    store.put("a", 1, 30);
+    store.put("b", 2, 30);
+    store.state.apply(store.state.applied() + 1, &Command::Clean { time: WallTime::default() });
+    store.chunks.clear();
+    store.put("b", 2, 30);
+    let mut scene = store.all();
+    scene.run();
+    assert_eq!(scene.findings(), []);
+    let summary = scene.summary();
+    assert_eq!((summary.names, summary.bytes >= 30), (2, true), "what was stored again is read");
+    let scene = store.verify(VerifyScope::One(Target::Name(called("a"))), vec![]);
+    assert_eq!(scene.said, [Effect::Reply { reply: Err(RequestError::Missing), last: true }], "as a get is answered");
+}
+
+#[test]
 fn what_a_bad_manifest_chunk_does_not_hide_is_still_read() {
     let mut store = Store::default();
     let manifest = store.put("tree", 5, 100);
