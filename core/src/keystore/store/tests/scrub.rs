@@ -133,7 +133,8 @@ fn a_position_that_can_not_be_saved_stops_nothing() {
             if matches!(desk.others.front(), Some((_, DiskRequest::Append { .. }))) {
                 break;
             }
-            if !desk.complete_read() && !desk.complete_other() && !desk.complete_cache() {
+            let progress = desk.complete_read() || desk.complete_other() || desk.complete_cache() || desk.wake();
+            if !progress {
                 desk.now.mono = desk.store.deadline().expect("a scrub goes on");
             }
         }
