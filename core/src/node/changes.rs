@@ -81,7 +81,7 @@ impl Serving {
     pub(super) fn check_older(&mut self) {
         let Some((id, epoch)) = self.awaited else { return };
         let older = self.tasks.iter().any(|(id, task)| match task {
-            Task::Put(put) => put.lease() < epoch,
+            Task::Put(put) => put.settled_lease() < epoch,
             Task::Verify(_) => self.verified_in.get(id).is_some_and(|began| *began < epoch),
             Task::Get(_) | Task::Gc(_) => false,
         });

@@ -96,6 +96,8 @@ pub struct Put {
     tickets_made: u64,
     /// The epoch under which chunks are stored and touched.
     lease: u64,
+    /// The lease under which all its chunks were stored or touched.
+    settled_lease: u64,
     /// Since when only the client can bring the put further.
     owed_since: Option<Instant>,
     /// The largest position of a chunk of this put in each volume.
@@ -131,6 +133,7 @@ impl Put {
             tickets: BTreeMap::new(),
             tickets_made: 0,
             lease: 0,
+            settled_lease: 0,
             owed_since: None,
             volumes: BTreeMap::new(),
             new_bytes: 0,
@@ -140,8 +143,15 @@ impl Put {
     /// The same under the lease of this epoch instead of 0 (rules L5, C1).
     #[must_use]
     pub const fn under(mut self, lease: u64) -> Self {
-        self.lease = lease;
+        (self.lease, self.settled_lease) = (lease, lease);
         self
+    }
+
+    /// The lease under which all its chunks were stored or touched so far: a sweep of a later epoch waits for it, or what is
+    /// about to be touched again would go (rule C1).
+    #[must_use]
+    pub const fn settled_lease(&self) -> u64 {
+        self.settled_lease
     }
 
     /// The lease that chunks are stored and touched under, and that the proposal has.

@@ -250,7 +250,8 @@ impl Disk {
             DiskRequest::Allocate { file, bytes } => self.allocate(now, *file, *bytes),
             DiskRequest::Space => {
                 let (total, available) = (self.capacity, self.available(now));
-                self.told_full |= available == 0;
+                // On a small disk puts are refused before it is full.
+                self.told_full |= available == 0 || total < CAPACITY_BYTES;
                 Ok(DiskReply::Space { total, available })
             }
         }

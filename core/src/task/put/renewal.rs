@@ -88,6 +88,7 @@ impl Put {
     /// Every touch has been answered.
     pub(super) fn propose_again(&mut self, renewal: Box<Renewal>, out: &mut Vec<Effect>) {
         assert!(renewal.walked && renewal.load.is_none(), "the walk goes on while nothing is on its way");
+        self.settled_lease = self.lease;
         let Renewal { manifest, .. } = *renewal;
         let volumes = self.volumes.iter().map(|(volume, position)| (*volume, *position)).collect();
         self.stage = Stage::Proposed(Box::new(manifest.clone()));

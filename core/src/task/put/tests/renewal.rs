@@ -53,6 +53,7 @@ fn every_chunk_is_touched_again_under_the_lease_of_now() {
         let from = scene.said.len();
         scene.tell(1, Event::Stale { epoch: 4 });
         assert_eq!(scene.put.lease(), 4);
+        assert_eq!(scene.put.settled_lease(), 0, "a sweep still waits for it");
         let (mut touched, mut answered) = (BTreeSet::new(), 0);
         while proposal(&scene.said[from..]).is_none() {
             let said = scene.said[from..].to_vec();
@@ -71,6 +72,7 @@ fn every_chunk_is_touched_again_under_the_lease_of_now() {
                 }
             }
         }
+        assert_eq!(scene.put.settled_lease(), 4);
         let again = proposal(&scene.said[from..]).unwrap();
         assert_eq!((&again.name, &again.manifest), (&before.name, &before.manifest));
         assert!(again.volumes.iter().any(|(volume, position)| *volume == 2 && *position > 100), "where they are now");
