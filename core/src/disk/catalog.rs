@@ -42,7 +42,7 @@ pub const GOES_ON: u64 = u64::MAX;
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
 /// The staged file in which a catalog is made.
-const CATALOG_STAGE: u64 = 1;
+pub const CATALOG_STAGE: u64 = 1;
 
 /// Which volumes there are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::Place;
 use super::store::Store;
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
-use crate::disk::catalog::{Catalog, ReadStep, Reading};
+use crate::disk::catalog::{CATALOG_STAGE, Catalog, ReadStep, Reading};
 use crate::disk::damage::Damage;
 use crate::disk::fresh::Fresh;
 use crate::disk::record::FileKind;
@@ -145,7 +145,8 @@ impl Recovery {
                     let file = File::Slot(catalog.again().slot());
                     self.notes.push(Note::RemovalFailed { file, error });
                     publication.clear();
-                    left.clear();
+                    // What was begun would be in the way of the next catalog.
+                    *left = [File::Stage(CATALOG_STAGE)].into();
                 } else if publication.is_empty() {
                     *catalog = catalog.again();
                 }
