@@ -27,6 +27,13 @@ pub(crate) fn add(rng: &mut Rng, horizon_ns: u64, plan: &mut Plan) {
         }
     }
     plan.faults.sort_by_key(|fault| fault.at_ns);
+    // Collections free space, so that a disk which is full at any time is rarely full in the middle of one.
+    if rng.chance(1, 4) {
+        let point = *pick(rng, &[Point::Removing, Point::Publishing]);
+        let nth = u32::try_from(1 + below_power(rng, 1, 3)).expect("a small number");
+        let duration_ns = rng.between(MILLISECOND, 20 * MILLISECOND);
+        plan.triggers.push(Trigger { point, nth, host: 0, delay_ns: 0, duration_ns, action: Action::DiskFull });
+    }
 }
 
 fn draw_action(rng: &mut Rng) -> Action {
