@@ -62,7 +62,7 @@ pub struct Ending {
     pub last: Predecessor,
     /// Whether the last file was closed in good order, so that no fresh file is needed before the next record.
     pub closed: bool,
-    /// Records lost, at most [`DAMAGES_MAX`] of them in full.
+    /// Records lost, at most [`DAMAGES_MAX`](crate::limits::DAMAGES_MAX) of them in full.
     pub damages: Vec<Damage>,
     /// Damages beyond those.
     pub damages_omitted: u64,
