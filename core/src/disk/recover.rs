@@ -74,6 +74,9 @@ pub struct Ending {
     pub ends: BTreeMap<u64, (u64, u64)>,
     /// Files that were scanned, have their footer, and have lost nothing, ascending.
     pub whole: Vec<u64>,
+    /// Files before the last one of which nothing says where they end: they have no footer, and the head of the next
+    /// one is lost. With the last whole position and the byte after it.
+    pub endless: BTreeMap<u64, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -219,6 +222,13 @@ impl Recovery {
             Reading::File => self.current.as_mut().expect("a file is being read").scanner.feed(bytes),
             Reading::Checkpoint => unreachable!("its result was taken above"),
         }
+    }
+
+    /// The last file before `number` of which nothing says where it ends, with what is whole of it; see
+    /// [`Ending::endless`].
+    #[must_use]
+    pub fn endless_before(&self, number: u64) -> Option<(u64, (u64, u64))> {
+        self.ending.endless.range(..number).next_back().map(|(endless, end)| (*endless, *end))
     }
 
     /// How the files ended. Call when [`Step::End`] came.
@@ -391,24 +401,28 @@ impl Recovery {
         if current.end.is_some() || current.listed {
             return;
         }
-        let mut end = current.released.1;
+        let (number, has_footer) = (current.number, current.footer);
+        let mut end = current.released;
         let whole = current.held.into_iter().map_while(|held| match held {
             Held::Record(record) => Some(record),
             Held::Gap(_) => None,
         });
         for record in whole.filter(|_| !current.torn) {
-            end = record.end();
+            end = (record.header.position, record.end());
             // Behind a file that was left open there was a fresh one, which is gone or damaged. It decided what of this
             // tail counts: what it copied is there, too. A chunk that it cut may come back, but no word that one is gone.
             let counts = is_last || record.header.kind != Kind::Drop;
             if matters(&record) && counts {
                 let standing = if is_last { Standing::Tail } else { Standing::Doubtful };
-                self.tail.push_back(Step::Record { number: current.number, record, standing });
+                self.tail.push_back(Step::Record { number, record, standing });
             }
         }
-        if is_last && end < current.len && current.scanner.refused().is_none() {
-            let file = self.kind.file(current.number);
-            self.notes.push_back(Note::TailCut { file, offset: end, bytes: current.len - end });
+        if !is_last && !has_footer {
+            self.ending.endless.insert(number, end);
+        }
+        if is_last && end.1 < current.len && current.scanner.refused().is_none() {
+            let file = self.kind.file(number);
+            self.notes.push_back(Note::TailCut { file, offset: end.1, bytes: current.len - end.1 });
         }
     }
 }

@@ -167,7 +167,7 @@ impl Recovery {
                 (State::Scanning(files), Some(Step::Note(note)))
             }
             FileStep::Record { number, record, standing } => {
-                self.entry(number, &record, standing != Standing::Durable);
+                self.entry(number, &record, standing != Standing::Durable, files.endless_before(number));
                 (State::Scanning(files), None)
             }
             FileStep::End => {
@@ -212,9 +212,9 @@ impl Recovery {
 
     /// Applies an entry. One that was copied by an earlier boot comes twice and counts once. A hole in the indexes is no
     /// damage by itself: whatever is lost is known by its position in a file, and the log leaves a hole behind it, which
-    /// stays when the file is brought back. But together with a hole in the numbers of segments it is: the only head that
-    /// names the missing one may be lost as well.
-    fn entry(&mut self, number: u64, record: &Record, to_copy: bool) {
+    /// stays when the file is brought back. But it is together with a segment that is missing, or with one of which
+    /// nothing says where it ends (`endless`): the only head that says so may be lost as well.
+    fn entry(&mut self, number: u64, record: &Record, to_copy: bool, endless: Option<(u64, (u64, u64))>) {
         let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
         let Some((command, entry)) = decoded else {
@@ -229,7 +229,7 @@ impl Recovery {
             return;
         }
         if entry.index > self.last_index + 1 && !self.is_damaged {
-            self.miss_segment(number);
+            self.miss_entries(number, endless);
         }
         self.last_index = entry.index;
         self.lost = 0;
@@ -258,14 +258,19 @@ impl Recovery {
         self.note_lost(1);
     }
 
-    /// Entries before those of this segment are gone, and nothing has told of it: a segment before it is missing.
-    fn miss_segment(&mut self, number: u64) {
+    /// Entries before those of this segment are not there, and nothing has told of it: where may they have been?
+    fn miss_entries(&mut self, number: u64, endless: Option<(u64, (u64, u64))>) {
         let missing = (1..number).rev().find(|earlier| self.segments.binary_search(earlier).is_err());
-        if let Some(missing) = missing {
-            let file = File::Journal(missing);
-            self.report(Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Missing });
-            self.is_damaged = true;
-        }
+        let damage = if let Some(missing) = missing {
+            Damage { file: File::Journal(missing), offset: 0, first: 1, last: 1, kind: DamageKind::Missing }
+        } else if let Some((segment, (position, offset))) = endless {
+            let first = position + 1;
+            Damage { file: File::Journal(segment), offset, first, last: first, kind: DamageKind::Broken }
+        } else {
+            return;
+        };
+        self.report(damage);
+        self.is_damaged = true;
     }
 
     fn report(&mut self, damage: Damage) {
