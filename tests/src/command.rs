@@ -28,7 +28,7 @@ pub fn binary() -> &'static Path {
             .args(["build", "--quiet", "--package", "dps", "--bin", "dps", "--target-dir"])
             .arg(target)
             .args(["--profile", if profile == "debug" { "dev" } else { profile }])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .current_dir(crate::tree::root())
             .status();
         assert!(status.expect("cargo can be run").success(), "the dps binary can't be built");
         folder.join("dps")

@@ -12,7 +12,9 @@ const SKIPPED: [&str; 4] = ["target", "artifacts", "coverage", "corpus"];
 /// When this package is not in a folder of the repository.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is in a folder of the repository").to_path_buf()
+    // Asked when it runs: what was built in one checkout may be run in another that shares its build folder.
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&package).parent().expect("the package is in a folder of the repository").to_path_buf()
 }
 
 /// A text file of the repository.

@@ -29,7 +29,7 @@ struct Line {
 }
 
 fn data(format: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(format!("format-{format}"))
+    dps_tests::tree::root().join("tests").join("data").join(format!("format-{format}"))
 }
 
 fn lines(format: u32) -> Vec<Line> {
