@@ -85,6 +85,9 @@ pub const STEP_BYTES_MAX: usize = 256 << 10;
 /// Items a machine may handle in one step; longer walks are cursors.
 pub const STEP_ITEMS_MAX: usize = 1_024;
 
+/// Chunks that a start sorts before it enters them into the index.
+pub const HISTORY_BATCH_MAX: usize = 64 << 10;
+
 /// Conversations that a node holds at once. One more is refused with `Busy`.
 pub const REQUESTS_MAX: usize = 256;
 

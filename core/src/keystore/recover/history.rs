@@ -7,6 +7,7 @@
 //! is older than the chunk's record says nothing: whoever wrote that gave it a mark that is as large, or did not know it.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::disk::record::volume::{DropRecord, MarkRecord};
 use crate::disk::record::{HEADER_LEN, Kind, chunk_id, chunk_prefix_len};
@@ -15,6 +16,7 @@ use crate::disk::{DiskRequest, File, Verify};
 use crate::id::ChunkId;
 use crate::keystore::Place;
 use crate::keystore::index::{DropPlace, Index, Located, Trust};
+use crate::limits::HISTORY_BATCH_MAX;
 
 /// A record that recovery found.
 #[derive(Clone, Debug)]
@@ -82,6 +84,9 @@ struct Raised {
 pub(super) struct History {
     /// The chunks, each with the mark of its own record.
     index: Index,
+    /// Chunks to be entered into the index, at most [`HISTORY_BATCH_MAX`]. In ascending order that is several times as
+    /// fast: what the index of a large store needs next is in the processor's cache then.
+    batch: Vec<(ChunkId, Located)>,
     /// The newest drop of each chunk that has one.
     drops: BTreeMap<ChunkId, u64>,
     /// Marks by chunk and sequence.
@@ -96,7 +101,7 @@ impl History {
         for (number, len) in volumes {
             index.set_file_bytes(*number, *len);
         }
-        Self { index, drops: BTreeMap::new(), marks: BTreeMap::new(), next_sequence: 1 }
+        Self { index, batch: Vec::new(), drops: BTreeMap::new(), marks: BTreeMap::new(), next_sequence: 1 }
     }
 
     /// Takes a record.
@@ -107,7 +112,10 @@ impl History {
             What::Chunk { chunk, mark, bytes } => {
                 let (marked, raised_in, stale) = (mark > 0, None, false);
                 let trust = if doubtful { Trust::Doubtful } else { Trust::Unchecked };
-                self.chunk(chunk, Located { place, sequence, bytes, marked, mark, raised_in, trust, stale });
+                self.batch.push((chunk, Located { place, sequence, bytes, marked, mark, raised_in, trust, stale }));
+                if self.batch.len() == HISTORY_BATCH_MAX {
+                    self.enter_batch();
+                }
             }
             What::Mark(MarkRecord { chunk, mark }) => {
                 self.mark(chunk, sequence, Raised { mark, durable: !doubtful, volume: place.volume });
@@ -123,7 +131,8 @@ impl History {
     }
 
     /// The index of all chunks, and the sequence of the next record.
-    pub(super) fn into_index(self) -> (Index, u64) {
+    pub(super) fn into_index(mut self) -> (Index, u64) {
+        self.enter_batch();
         let Self { mut index, mut marks, next_sequence, .. } = self;
         marks.retain(|(chunk, sequence), raised| {
             let says = |located: Located| located.sequence <= *sequence && located.mark < raised.mark;
@@ -138,6 +147,16 @@ impl History {
             }
         }
         (index, next_sequence)
+    }
+
+    /// The order of records says nothing, so they may come in this one.
+    fn enter_batch(&mut self) {
+        let mut batch = core::mem::take(&mut self.batch);
+        batch.sort_unstable_by_key(|(chunk, located)| (*chunk, located.sequence, located.place.volume));
+        for (chunk, located) in batch.drain(..) {
+            self.chunk(chunk, located);
+        }
+        self.batch = batch;
     }
 
     fn is_dropped(&self, chunk: &ChunkId, sequence: u64) -> bool {
