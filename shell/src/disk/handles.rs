@@ -60,17 +60,20 @@ impl Handles {
         if !writable && (stale || better) {
             return true;
         }
+        let mut evicted = None;
         if state.open.len() >= HANDLES_MAX && !state.open.contains_key(&file) {
             let idle = state.open.iter().filter(|(_, handle)| !handle.dirty);
             let Some(oldest) = idle.min_by_key(|(_, handle)| handle.used).map(|(file, _)| *file) else {
                 return !writable;
             };
-            state.open.remove(&oldest);
+            evicted = state.open.remove(&oldest);
         }
         state.uses += 1;
         let used = state.uses;
-        state.open.insert(file, Handle { file: Arc::clone(handle), writable, dirty: false, used });
+        let replaced = state.open.insert(file, Handle { file: Arc::clone(handle), writable, dirty: false, used });
         assert!(state.open.len() <= HANDLES_MAX, "the cache has its bound");
+        drop(state);
+        drop((evicted, replaced));
         true
     }
 
@@ -86,9 +89,11 @@ impl Handles {
     pub(crate) fn forget(&self, files: &[File]) {
         let mut state = self.state();
         state.epoch += 1;
-        for file in files {
-            state.open.remove(file);
-        }
+        let gone: Vec<Option<Handle>> = files.iter().map(|file| state.open.remove(file)).collect();
+        // The last handle of a removed file gives its space back when it closes, which takes most of a second for a
+        // gigabyte: nobody else may have to wait for that.
+        drop(state);
+        drop(gone);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
