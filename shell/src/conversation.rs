@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::driver::{ANSWERS_MAX, Answer, Fate, Input};
 use crate::error::StoreError;
 
-/// The way to a driver. The driver ends when the last one is dropped.
+/// The way to a driver. The driver ends when it is told so, or when the last one is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     inputs: mpsc::Sender<Input>,
@@ -36,6 +36,12 @@ impl Link {
     /// Asks a question that has one answer.
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, StoreError> {
         self.open(request).await?.next().await
+    }
+
+    /// Ends the driver, whoever still has a conversation.
+    pub(crate) async fn end(&self) {
+        // An error means that it has ended.
+        let _ = self.inputs.send(Input::End).await;
     }
 
     /// Why nobody answers.

@@ -60,6 +60,8 @@ pub(crate) enum Input {
         /// How.
         result: DiskResult,
     },
+    /// The owner of the store is done with it: the driver ends, whoever still has a conversation.
+    End,
 }
 
 /// Why a driver's machine answers no more, for those who still ask.
@@ -85,6 +87,7 @@ pub(crate) struct Driver<M> {
     deserted: Vec<RequestId>,
     ready: Option<oneshot::Sender<()>>,
     fate: Fate,
+    ended: bool,
 }
 
 impl<M: Machine<Event = Event, Effect = Effect>> Driver<M> {
@@ -106,14 +109,15 @@ impl<M: Machine<Event = Event, Effect = Effect>> Driver<M> {
             deserted: Vec::new(),
             ready: Some(ready),
             fate,
+            ended: false,
         }
     }
 
-    /// Runs until the machine halts or nobody is left to ask anything; then waits for the disk and gives its lock back.
+    /// Runs until the machine halts, the owner is done, or nobody is left to ask anything; then waits for the disk and gives its lock back.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(TURN_EVENTS_MAX);
         self.turn(&mut batch);
-        while self.fate.halted().is_none() {
+        while self.fate.halted().is_none() && !self.ended {
             let wait = self.wait();
             tokio::select! {
                 biased;
@@ -162,6 +166,10 @@ impl<M: Machine<Event = Event, Effect = Effect>> Driver<M> {
                 self.conversations.contains_key(&id).then_some(Event::Requested { id, request })
             }
             Input::DiskDone { op, result } => Some(Event::DiskDone { op, result }),
+            Input::End => {
+                self.ended = true;
+                None
+            }
         }
     }
 

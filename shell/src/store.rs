@@ -222,7 +222,8 @@ impl Store {
         Verification::open(&self.link, scope).await
     }
 
-    /// Finishes what is running, closes all files in good order, and gives the directory's lock back.
+    /// Finishes what is running, closes all files in good order, and gives the directory's lock back. A file that is still
+    /// being read ends with an error.
     ///
     /// # Errors
     /// When the disk fails meanwhile; everything acknowledged is durable all the same.
@@ -238,7 +239,7 @@ impl Store {
     /// Stops at once, as a crash of the process would, but waits for the disk and gives the lock back.
     pub async fn abandon(self) {
         let Self { link, driver, .. } = self;
-        drop(link);
+        link.end().await;
         // A panic of the driver was reported when it happened.
         let _ = driver.await;
     }

@@ -128,6 +128,7 @@ impl Serving {
             tombstone_bytes: self.ledger.tombstone_bytes(),
             volumes: self.store.usage(),
             volume_count: self.store.index().volumes().count() as u64,
+            damaged_chunks: self.store.index().damaged(),
             epoch: self.ledger.epoch(),
             reserve_bytes: self.reserve.bytes(),
             available_bytes: self.reserve.available(),

@@ -249,6 +249,8 @@ pub struct Usage {
     pub volumes: VolumeUse,
     /// How many volumes there are.
     pub volume_count: u64,
+    /// Chunks that were found bad since the start and not stored anew; what nobody has read yet is not among them.
+    pub damaged_chunks: u64,
     /// Sweeps that were started.
     pub epoch: u64,
     /// Bytes that are set aside, so that a full disk can still be emptied.

@@ -156,6 +156,7 @@ pub(crate) struct Space {
     volume_bytes: u64,
     live_bytes: u64,
     dead_bytes: u64,
+    damaged_chunks: u64,
     epoch: u64,
     reserve_bytes: u64,
     /// Nothing if the disk does not say.
@@ -175,6 +176,7 @@ impl Space {
             volume_bytes: usage.volumes.file_bytes,
             live_bytes: usage.volumes.live_bytes(),
             dead_bytes: usage.volumes.dead_bytes(),
+            damaged_chunks: usage.damaged_chunks,
             epoch: usage.epoch,
             reserve_bytes: usage.reserve_bytes,
             available_bytes: usage.available_bytes,

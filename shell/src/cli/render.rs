@@ -311,7 +311,10 @@ fn human_usage(usage: &Usage) -> String {
     );
     let _ =
         writeln!(text, "undeletable {} versions, which alone keep {} bytes", usage.tombstones, usage.tombstone_bytes);
-    let _ = writeln!(text, "chunks      {}", volumes.chunks);
+    let _ = match usage.damaged_chunks {
+        0 => writeln!(text, "chunks      {}", volumes.chunks),
+        damaged => writeln!(text, "chunks      {}, of which {damaged} were found damaged", volumes.chunks),
+    };
     let _ = writeln!(text, "volumes     {} of {} bytes", usage.volume_count, volumes.file_bytes);
     let _ = writeln!(text, "needed      {} bytes, {} are not", volumes.live_bytes(), volumes.dead_bytes());
     let _ = writeln!(text, "set aside   {} bytes for a full disk", usage.reserve_bytes);

@@ -28,18 +28,24 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
     ] {
         append(disk, file, 0, bytes);
     }
-    for slot in [Slot::BootOdd, Slot::BootEven] {
+    let slots = [Slot::BootOdd, Slot::Scrub, Slot::CatalogOdd, Slot::CatalogEven, Slot::BootEven];
+    for to in slots.map(File::Slot).into_iter().chain([File::Checkpoint(10), File::Checkpoint(9)]) {
         append(disk, STAGE, 0, b"slot");
-        done(disk, DiskRequest::Publish { stage: 1, to: File::Slot(slot) });
+        done(disk, DiskRequest::Publish { stage: 1, to });
     }
     append(disk, File::Volume(9), 4, b"4");
     let expected = [
         (File::Slot(Slot::BootEven), 4),
         (File::Slot(Slot::BootOdd), 4),
+        (File::Slot(Slot::CatalogEven), 4),
+        (File::Slot(Slot::CatalogOdd), 4),
+        (File::Slot(Slot::Scrub), 4),
         (File::Journal(2), 3),
         (File::Journal(1_000_000), 5),
         (File::Volume(9), 5),
         (File::Volume(10), 1),
+        (File::Checkpoint(9), 4),
+        (File::Checkpoint(10), 4),
         (File::Stage(3), 2),
     ];
     assert!(expected.is_sorted(), "this is the order of files");
@@ -65,8 +71,11 @@ fn kinds_do_not_mix(disk: &mut dyn DiskUnderTest) {
     for (file, bytes) in files.into_iter().zip([b"a".as_slice(), b"bb", b"ccc"]) {
         append(disk, file, 0, bytes);
     }
-    assert_eq!(listed(disk).len(), 3);
+    append(disk, STAGE, 0, b"dddd");
+    done(disk, DiskRequest::Publish { stage: 1, to: File::Checkpoint(7) });
+    assert_eq!(listed(disk).len(), 4);
     done(disk, DiskRequest::Remove { file: File::Stage(7) });
+    assert_content(disk, File::Checkpoint(7), b"dddd");
     assert_content(disk, File::Journal(7), b"a");
     assert_content(disk, File::Volume(7), b"bb");
 }
