@@ -10,6 +10,7 @@ mod content;
 pub mod disk;
 mod draws;
 pub mod exercise;
+mod filling;
 mod host;
 mod inject;
 mod model;

@@ -13,7 +13,6 @@ use dps_core::rng::{Rng, Seed};
 
 use crate::Scenario;
 use crate::check::{Findings, live};
-use crate::closing;
 use crate::disk::Survive;
 use crate::draws::pick;
 use crate::subject::Subject;
@@ -21,6 +20,7 @@ use crate::workload::desk::Outcome;
 use crate::workload::operation::Operation;
 use crate::workload::{Mode, Workload};
 use crate::world::World;
+use crate::{closing, filling};
 
 /// Events after which a run is taken for one that does not end.
 const EVENTS_MAX: u64 = 5_000_000;
@@ -50,6 +50,9 @@ pub(crate) fn run<M: Subject>(world: &mut World<M>, seed: Seed) -> Findings {
     }
     if is_sound(world, &workload) {
         closing::run(world, &mut workload, HOST, &mut rng);
+    }
+    if is_sound(world, &workload) {
+        filling::run(world, &mut workload, HOST, seed);
     }
     world.exercise.acknowledged = workload.acknowledged;
     world.exercise.acknowledged_writes = workload.acknowledged_writes;

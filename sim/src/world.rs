@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dps_core::disk::DiskRequest;
 use dps_core::id::{OpId, RequestId};
-use dps_core::node::{Effect, Event, HaltReason, Reply, Request, RequestError};
+use dps_core::node::{Effect, Event, HaltReason, Holdings, Reply, Request, RequestError};
 use dps_core::note::Note;
 use dps_core::rng::Seed;
 use dps_core::time::WallTime;
@@ -26,6 +26,8 @@ pub(crate) struct View<'a> {
     pub(crate) host: u32,
     pub(crate) incarnation: Incarnation,
     pub(crate) disk: &'a Disk,
+    /// What the node holds, for checkers alone; `None` while it can't tell.
+    pub(crate) holdings: Option<Holdings<'a>>,
     /// The latest wall time that the host has ever told a node.
     pub(crate) wall_max: WallTime,
 }
@@ -431,7 +433,8 @@ impl<M: Subject> World<M> {
     }
 }
 
-pub(crate) fn view<M>(hosts: &[Host<M>], at: u64, host: u32) -> View<'_> {
+pub(crate) fn view<M: Subject>(hosts: &[Host<M>], at: u64, host: u32) -> View<'_> {
     let there = &hosts[host as usize];
-    View { at, host, incarnation: there.incarnation, disk: &there.disk, wall_max: there.wall_max }
+    let holdings = there.node.as_ref().and_then(Subject::holdings);
+    View { at, host, incarnation: there.incarnation, disk: &there.disk, holdings, wall_max: there.wall_max }
 }

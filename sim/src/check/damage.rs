@@ -1,8 +1,9 @@
 //! D1: the node reports damage, refuses writes or stops only where a fault was injected, and what a re-put has healed
 //! stays healed. An error is excused by the disk's own record of what was done to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use dps_core::disk::damage::Damage;
 use dps_core::disk::{DiskError, File};
 use dps_core::id::{ChunkId, FileId};
 use dps_core::keystore::{ChunkFault, Place};
@@ -11,7 +12,7 @@ use dps_core::node::{Finding, HaltReason, RequestError};
 use dps_core::note::Note;
 
 use super::Findings;
-use crate::disk::{Disk, FileClass, READ_ERROR};
+use crate::disk::{Disk, FileClass, HarmKind, READ_ERROR};
 
 /// Bytes around a chunk's body that belong to its record, generously.
 const RECORD_OVERHEAD: usize = 256;
@@ -48,12 +49,14 @@ pub(crate) struct Damages {
     reported: BTreeMap<ChunkId, Reported>,
     /// Chunks that a put stored anew: only later injections excuse another report.
     healed: BTreeMap<ChunkId, Healed>,
+    /// Volumes of which damage was told since the last start.
+    told: BTreeSet<u64>,
 }
 
 impl Damages {
     pub(crate) fn new(chunk_bytes_max: u32, collects: bool) -> Self {
         let chunk_bytes_max = (chunk_bytes_max as usize).max(1_024);
-        Self { chunk_bytes_max, collects, reported: BTreeMap::new(), healed: BTreeMap::new() }
+        Self { chunk_bytes_max, collects, reported: BTreeMap::new(), healed: BTreeMap::new(), told: BTreeSet::new() }
     }
 
     /// A put of a file that began at `opened` is acknowledged at `now`.
@@ -129,8 +132,31 @@ impl Damages {
         }
     }
 
+    /// A node was started, and has told nothing yet.
+    pub(crate) fn started(&mut self) {
+        self.told.clear();
+    }
+
+    /// A start is over: it has told of every finished volume whose end is gone, whatever a checkpoint says of it.
+    pub(crate) fn check_told(&self, disk: &Disk, at: u64, findings: &mut Findings) {
+        for (file, _) in disk.files() {
+            let File::Volume(volume) = file else { continue };
+            let harms = disk.harms(file);
+            let is_shorter = !harms.is_empty() && harms.iter().all(|harm| harm.kind == HarmKind::Shortened);
+            // One that has a checkpoint has its footer, and the one before a finished volume is named in its head.
+            let finished = |volume: u64| disk.bytes(File::Checkpoint(volume)).is_some();
+            let is_followed = finished(volume + 1) && !is_file_harmed(File::Volume(volume + 1), disk);
+            if is_shorter && finished(volume) && is_followed && !self.told.contains(&volume) {
+                findings.correctness("D1", at, format!("the end of {file} is gone, but the start did not tell"));
+            }
+        }
+    }
+
     /// A note that reports damage or a failed write.
-    pub(crate) fn note(&self, note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
+    pub(crate) fn note(&mut self, note: &Note, disk: &Disk, at: u64, findings: &mut Findings) {
+        if let Note::Damaged(Damage { file: File::Volume(volume), .. }) = note {
+            self.told.insert(*volume);
+        }
         let excused = match note {
             Note::Damaged(damage) => is_damage_excused(damage.file, disk),
             Note::BootRecordDamaged(file) | Note::CatalogDamaged(file) => is_file_harmed(*file, disk),
@@ -207,7 +233,7 @@ mod tests {
     use crate::disk::DiskOptions;
     use bytes::Bytes;
     use dps_core::disk::DiskRequest;
-    use dps_core::disk::damage::{Damage, DamageKind};
+    use dps_core::disk::damage::DamageKind;
     use dps_core::rng::Seed;
 
     fn disk() -> Disk {

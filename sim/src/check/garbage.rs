@@ -1,10 +1,13 @@
 //! S4: no chunk that a name or a tombstone refers to is ever dropped, and after collections with nobody else active
 //! nothing else is left, nor a tombstone that is old enough to go.
 //!
+//! Nor has a chunk a mark below the lease of a put that relied on it and was acknowledged, over any number of starts (rule
+//! C1): on one node a later sweep has a larger epoch than all leases before, so that a lost mark alone takes no chunk.
+//!
 //! Excused: a chunk that is not there once a volume was harmed; what is left when a sweep was stopped by a harmed volume;
 //! and [`FALSE_POSITIVES_MAX`] chunks, as one of about 1,700 passes for one in use in each sweep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dps_core::disk::File;
 use dps_core::id::{ChunkId, FileId, VerifiedChunk};
@@ -77,6 +80,33 @@ pub(crate) fn check_kept(referenced: &BTreeSet<ChunkId>, index: &Index, disk: &D
     }
     if let Some(chunk) = referenced.iter().find(|chunk| index.get(chunk).is_none()) {
         findings.correctness("S4", at, format!("chunk {chunk} is referred to, but it is gone"));
+    }
+}
+
+/// At any time: a chunk has at least the mark that acknowledged puts were promised, by the leases of their contents.
+pub(crate) fn check_marks(
+    holdings: &Holdings<'_>,
+    leases: &BTreeMap<FileId, u64>,
+    disk: &Disk,
+    at: u64,
+    findings: &mut Findings,
+) {
+    // With what is lost the newest put of a content may be, or the records of its chunks.
+    if disk.is_class_harmed(FileClass::Volume, 0) || disk.is_class_harmed(FileClass::Journal, 0) {
+        return;
+    }
+    let index = holdings.store.index();
+    for (file, manifest) in holdings.ledger.held(None) {
+        let Some(lease) = leases.get(&file).filter(|lease| **lease > 0) else { continue };
+        let mut chunks = BTreeSet::new();
+        walk(manifest, index, disk, &mut chunks);
+        for (chunk, located) in chunks.iter().filter_map(|chunk| Some((chunk, index.get(chunk)?))) {
+            if located.mark < *lease {
+                let mark = located.mark;
+                let text = format!("chunk {chunk} has the mark {mark}, but a put with the lease {lease} relied on it");
+                return findings.correctness("S4", at, text);
+            }
+        }
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Disk {
     refused: Vec<(File, DiskError)>,
     /// Whether somebody who asked for space since the last start was told that there is none.
     told_full: bool,
+    /// When somebody last asked for space.
+    asked_at: u64,
     /// Length of each journal segment of which every byte is known durable to a later record.
     covered: BTreeMap<File, usize>,
     /// Where the last append of each file began.
@@ -126,6 +128,7 @@ impl Disk {
             lost: BTreeMap::new(),
             refused: Vec::new(),
             told_full: false,
+            asked_at: 0,
             covered: BTreeMap::new(),
             last_append: BTreeMap::new(),
             misuse: Vec::new(),
@@ -186,6 +189,12 @@ impl Disk {
     #[must_use]
     pub fn is_write_pending(&self) -> bool {
         self.pending().any(|request| !written(request).is_empty())
+    }
+
+    /// When somebody was last told how much space there is.
+    #[must_use]
+    pub const fn asked_at(&self) -> u64 {
+        self.asked_at
     }
 
     /// Every file with its length, as readers see them.
@@ -250,6 +259,7 @@ impl Disk {
             DiskRequest::Allocate { file, bytes } => self.allocate(now, *file, *bytes),
             DiskRequest::Space => {
                 let (total, available) = (self.capacity, self.available(now));
+                self.asked_at = now;
                 // On a small disk puts are refused before it is full.
                 self.told_full |= available == 0 || total < CAPACITY_BYTES;
                 Ok(DiskReply::Space { total, available })

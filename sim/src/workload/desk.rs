@@ -1,5 +1,7 @@
 //! What a client's side of a conversation has at hand: the oracle that judges answers, and the way to send requests.
 
+use std::collections::BTreeMap;
+
 use dps_core::config::Geometry;
 use dps_core::disk::File;
 use dps_core::id::{ChunkId, FileId};
@@ -43,6 +45,8 @@ pub(crate) struct Oracle {
     pub(crate) collections: u32,
     /// What went before this ledger time may have been reaped.
     pub(crate) reaped_before: WallTime,
+    /// By content, a lease that no acknowledged put of it was below.
+    pub(crate) leases: BTreeMap<FileId, u64>,
     /// The largest version that was acknowledged.
     pub(crate) version_max: u64,
     /// Where the last page of a listing ended, if there are further ones.
@@ -95,6 +99,11 @@ impl Desk<'_> {
 
     pub(crate) fn mark(&self) -> Mark {
         self.oracle.model.mark()
+    }
+
+    /// The epoch of the ledger: no put that it takes from now on has a smaller lease.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.view.holdings.map_or(0, |holdings| holdings.ledger.epoch())
     }
 
     /// An answer that has no place in this conversation.

@@ -21,7 +21,7 @@ use dps_core::time::WallTime;
 
 use crate::Scenario;
 use crate::check::damage::Damages;
-use crate::check::{Findings, conservation, damage};
+use crate::check::{Findings, conservation, damage, garbage};
 use crate::content::{Content, Library};
 use crate::model::Model;
 use crate::setup::Setup;
@@ -136,6 +136,7 @@ impl Workload {
                 ingest_bytes_max: setup.raw.ingest_bytes_max,
                 collections: 0,
                 reaped_before: WallTime::default(),
+                leases: BTreeMap::new(),
                 version_max: 0,
                 list_after: None,
                 bad: Vec::new(),
@@ -197,6 +198,13 @@ impl Workload {
         if self.oracle.collections > 0 {
             let before = view.wall_max.saturating_sub(self.retain);
             self.oracle.reaped_before = self.oracle.reaped_before.max(before);
+        }
+    }
+
+    /// At a start, and when a collection is over: marks are as large as what puts were promised.
+    fn check_marks(&mut self, view: &View<'_>) {
+        if let Some(holdings) = &view.holdings {
+            garbage::check_marks(holdings, &self.oracle.leases, view.disk, view.at, &mut self.oracle.findings);
         }
     }
 
@@ -288,6 +296,7 @@ impl Workload {
 impl Observer for Workload {
     fn started(&mut self, _view: &View<'_>, acts: &mut Vec<Act>) {
         self.up = true;
+        self.oracle.damages.started();
         self.wake_all(acts);
     }
 
@@ -326,7 +335,11 @@ impl Observer for Workload {
     fn noted(&mut self, view: &View<'_>, note: &Note) {
         self.oracle.damages.note(note, view.disk, view.at, &mut self.oracle.findings);
         match note {
-            Note::Serving { .. } => self.serving = true,
+            Note::Serving { .. } => {
+                self.serving = true;
+                self.check_marks(view);
+                self.oracle.damages.check_told(view.disk, view.at, &mut self.oracle.findings);
+            }
             Note::WritesStopped { .. } => self.writes_stopped = true,
             Note::Damaged(damage) if is_journal(damage.file) => self.journal_damaged = true,
             _ => {}
@@ -342,6 +355,9 @@ impl Observer for Workload {
         acts: &mut Vec<Act>,
     ) {
         self.follow_reaping(view);
+        if matches!(reply, Ok(Reply::Collected(_))) {
+            self.check_marks(view);
+        }
         let RequestId(id) = id;
         let Some(client) = self.open.get(&id).copied() else {
             // What was under way when the last answer was given may be refused by itself.

@@ -38,6 +38,8 @@ pub(crate) struct Put {
     write: Option<WriteId>,
     version_known: Option<u64>,
     version_floor: u64,
+    /// The lease of the put is no smaller than this.
+    lease_floor: u64,
     since: Mark,
 }
 
@@ -52,6 +54,7 @@ impl Put {
             write: None,
             version_known: None,
             version_floor: 0,
+            lease_floor: 0,
             since: 0,
         }
     }
@@ -86,6 +89,7 @@ impl Put {
         let file = self.plan.content.file;
         self.version_known = desk.oracle.model.version(&self.plan.name);
         self.version_floor = desk.oracle.version_max;
+        self.lease_floor = desk.epoch();
         self.write = Some(desk.oracle.model.begin(&self.plan.name, Change::Put(file), desk.view.incarnation));
         desk.send(Request::PutCommit(self.plan.content.cut(self.plan.piped).digest));
         if self.plan.cancel_at.is_some_and(|at| at > self.chunks()) {
@@ -106,6 +110,8 @@ impl Put {
         let version = stored.stat.version;
         durable::version(name, version, self.version_floor, at, desk.findings());
         self.check_condition(desk);
+        let lease = desk.oracle.leases.entry(content.file).or_default();
+        *lease = self.lease_floor.max(*lease);
         desk.oracle.version_max = desk.oracle.version_max.max(version);
         let done = Done { version: Some(version), file: Some(content.file), after: stored.stat.stored_at };
         desk.oracle.model.acknowledge(name, write, done);

@@ -187,6 +187,7 @@ impl Conversation for Clean {
                 desk.oracle.model.end_clean(self.clean, End::Done);
                 if self.deep {
                     desk.oracle.model.forget_all();
+                    desk.oracle.leases.clear();
                 }
             }
             other => desk.unexpected(&other),
