@@ -4,6 +4,7 @@
 use dps_core::disk::File;
 use dps_core::rng::Seed;
 
+use crate::disk::FileClass;
 use crate::subject::Subject;
 use crate::workload::Workload;
 use crate::workload::operation::Operation;
@@ -26,7 +27,9 @@ const PUTS_MAX: u64 = 8;
 pub(crate) fn run<M: Subject>(world: &mut World<M>, workload: &mut Workload, host: u32, seed: Seed) {
     let mut rng = seed.split("filling", 0).rng();
     let skips = world.setup.scenario != Scenario::Reclaim || workload.journal_damaged || workload.writes_stopped;
-    if skips || !rng.chance(1, 4) {
+    // Of what is harmed some can't be read, and a collection stops there.
+    let is_harmed = |class| world.hosts[host as usize].disk.is_class_harmed(class, 0);
+    if skips || is_harmed(FileClass::Volume) || is_harmed(FileClass::Journal) || !rng.chance(1, 4) {
         return;
     }
     let names = workload.first_names().to_vec();
