@@ -300,6 +300,31 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_volume_whose_end_is_gone_must_be_told() {
+        let mut disk = disk();
+        for volume in [1, 2] {
+            let file = File::Checkpoint(volume);
+            disk.perform_now(&DiskRequest::Append { file, offset: 0, parts: vec![Bytes::from(vec![7; 9])] }).unwrap();
+            disk.perform_now(&DiskRequest::Sync { file, directory: true }).unwrap();
+        }
+        let mut damages = Damages::new(2_000, false);
+        let untold = |damages: &Damages, disk: &Disk| {
+            let mut findings = Findings::default();
+            damages.check_told(disk, 0, &mut findings);
+            !findings.is_empty()
+        };
+        assert!(!untold(&damages, &disk), "it is whole");
+        disk.shorten_at_stop(FileClass::Volume);
+        disk.kill();
+        assert!(untold(&damages, &disk));
+        let damage = Damage { file: File::Volume(1), offset: 0, first: 1, last: 1, kind: DamageKind::Truncated };
+        damages.note(&Note::Damaged(damage), &disk, 0, &mut Findings::default());
+        assert!(!untold(&damages, &disk));
+        damages.started();
+        assert!(untold(&damages, &disk), "each start tells anew");
+    }
+
+    #[test]
     fn damage_is_believed_only_where_it_was_done() {
         let mut disk = disk();
         let damage = |file| Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Broken };
