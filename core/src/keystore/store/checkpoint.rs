@@ -1,10 +1,10 @@
 //! Checkpoints: what a start would find in a finished volume, written down so that it need not look.
 //!
 //! One volume at a time, in the background: it is scanned like at a start, what is found goes into a staged file block by
-//! block, and that is published. A volume that is being compacted is left alone, and one that has lost something never
-//! gets a checkpoint, so that every start tells of it. They are a cache: a write that fails ends them until the next start
-//! and nothing else, and a close waits for the one request that is under way. Whoever opens a store for a moment writes
-//! none.
+//! block, and that is published. A volume that is being compacted is left alone, one that has lost something never gets a
+//! checkpoint, so that every start tells of it, and nothing is written while a collection may need what space there is.
+//! They are a cache: a write that fails ends them until the next start and nothing else, and a close waits for the one
+//! request that is under way. Whoever opens a store for a moment writes none.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -161,7 +161,9 @@ impl Store {
         }
         let victim = self.compaction.victim();
         let running = self.checkpoints.running.as_ref();
-        if running.is_some_and(|running| Some(running.subject.volume) == victim) {
+        let needs_room = self.needs_room();
+        let is_given_up = |running: &Running| Some(running.subject.volume) == victim || needs_room && !running.complete;
+        if running.is_some_and(|running| is_given_up(running)) {
             self.checkpoints.abandon();
         }
         if self.checkpoints.asked.is_some() || !self.has_checkpoint_work(victim) {
@@ -178,9 +180,15 @@ impl Store {
         }
     }
 
+    /// Whether what space there is may be needed by a collection: the reserve is for that alone (rule J11), and a
+    /// checkpoint can be written at any later time.
+    fn needs_room(&self) -> bool {
+        self.collecting.is_some() || self.compaction.is_short_of_room()
+    }
+
     fn has_checkpoint_work(&self, victim: Option<u64>) -> bool {
         let checkpoints = &self.checkpoints;
-        let is_stopped = checkpoints.stopped;
+        let is_stopped = checkpoints.stopped || self.needs_room();
         !checkpoints.gone.is_empty()
             || checkpoints.running.is_some()
             || checkpoints.left_over
@@ -200,7 +208,7 @@ impl Store {
                 self.checkpoints.ask(Asked::Remove, request, out);
                 return false;
             }
-            if self.checkpoints.stopped {
+            if self.checkpoints.stopped || self.needs_room() {
                 return false;
             }
             self.start_checkpoint(victim);

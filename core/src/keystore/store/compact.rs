@@ -179,6 +179,11 @@ impl Compaction {
         self.running.is_some()
     }
 
+    /// Whether somebody waits for space to come back, or there is too little to begin with a volume unasked.
+    pub(super) const fn is_short_of_room(&self) -> bool {
+        self.tight || self.person.is_some()
+    }
+
     /// Whether files other than volumes are being written.
     pub(super) const fn is_writing(&self) -> bool {
         self.writing

@@ -166,15 +166,20 @@ fn a_volume_that_was_harmed_since_the_start_gets_none() {
 
 /// Volume 1 has chunks 1 to 3, of which 2 and 3 are dropped, and volume 2 has chunk 4.
 fn half_dead() -> Desk {
+    volumes_of(&[&[1, 2, 3], &[4]])
+}
+
+/// A volume for each group of chunks.
+fn volumes_of(groups: &[&[u64]]) -> Desk {
     let mut disk = TestDisk::default();
-    for (boot, group) in [(1, &[1, 2, 3][..]), (2, &[4])] {
+    for (boot, group) in (1..).zip(groups) {
         let mut desk = open(disk, LARGE, boot);
         group.iter().for_each(|number| desk.put_under(*number, *number, 1));
         desk.step(Event::Close);
         desk.settle();
         disk = desk.disk;
     }
-    open(disk, LARGE, 3)
+    open(disk, LARGE, groups.len() as u64 + 1)
 }
 
 #[test]
@@ -229,6 +234,33 @@ fn a_volume_that_is_being_compacted_is_left_alone() {
         desk.flush();
     }
     assert_eq!(numbers(&desk.disk), [2]);
+}
+
+/// What is set aside for a full disk is for the collection alone.
+#[test]
+fn none_is_written_while_somebody_waits_for_space() {
+    let mut desk = volumes_of(&[&[1, 2, 3], &[4], &[5, 6, 7], &[8, 9, 10]]);
+    desk.collect(2, [1, 4, 5, 8]);
+    while desk.collected.is_empty() {
+        desk.flush();
+        assert!(desk.complete() || desk.complete_read() || desk.complete_other() || desk.wake());
+    }
+    desk.step(Event::Compact);
+    desk.pass();
+    let mut compacting = 0;
+    loop {
+        desk.flush();
+        if desk.compacted.is_empty() {
+            let takes = |request: &DiskRequest| !matches!(request, DiskRequest::Remove { .. });
+            assert!(!desk.cache.iter().any(takes), "{:?}", desk.cache);
+            compacting += 1;
+        }
+        if !(desk.complete() || desk.complete_read() || desk.complete_other() || desk.complete_cache() || desk.wake()) {
+            break;
+        }
+    }
+    assert!(compacting > 5 && desk.compacted.len() == 1, "{compacting} steps, {:?}", desk.compacted);
+    assert_eq!(numbers(&desk.disk), volumes(&desk.disk)[..1], "and afterwards as ever");
 }
 
 #[test]
