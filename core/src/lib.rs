@@ -27,6 +27,7 @@ pub mod limits;
 pub mod machine;
 pub mod node;
 pub mod note;
+pub mod raft;
 pub mod rng;
 pub mod task;
 pub mod time;

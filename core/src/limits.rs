@@ -100,6 +100,21 @@ pub const FINDINGS_MAX: u32 = 1_000;
 /// Damages that recovery keeps in full; further ones are only counted.
 pub const DAMAGES_MAX: usize = 1_000;
 
+/// Voters of a group.
+pub const VOTERS_MAX: usize = 7;
+
+/// Nodes of a group that get its log without a vote.
+pub const LEARNERS_MAX: usize = 16;
+
+/// Proposals of one node that are neither committed nor superseded.
+pub const TICKETS_MAX: usize = 16 << 10;
+
+/// Reads of one node that are not confirmed.
+pub const READS_MAX: usize = 16 << 10;
+
+/// Messages of Raft that wait for a write. One more is lost, as any message may be.
+pub const WITHHELD_MAX: usize = 16 << 10;
+
 /// Commands waiting for the journal.
 pub const PROPOSALS_MAX: usize = 4_096;
 

@@ -1,0 +1,190 @@
+//! The log as memory has it: everything after the newest snapshot, how much of it is durable, and which membership each
+//! part of it puts in force.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::entry::{Entry, Payload, Position};
+use super::membership::Membership;
+use crate::id::NodeId;
+
+/// The log of one node.
+///
+/// Invariant: entries are dense after `base`, terms never fall, `memberships` are those of the entries and before them
+/// that of `base`, ascending; nothing durable is beyond the end.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    /// The last entry that is not here: what the snapshot ends with.
+    base: Position,
+    entries: VecDeque<Entry>,
+    /// Memberships by the index of their entry; the first is that of `base`.
+    memberships: Vec<(u64, Arc<Membership>)>,
+    /// Writes that are not durable, by their number, and the last entry that each makes durable. Cutting the log clips
+    /// them, so that a late completion says nothing of entries that have replaced those it wrote.
+    writes: VecDeque<(u64, u64)>,
+    durable: u64,
+}
+
+impl Log {
+    /// A log that goes on after `base`, where `membership` was in force, with entries that are durable.
+    ///
+    /// # Panics
+    /// When the entries do not follow each other.
+    pub(super) fn new(base: Position, membership: Arc<Membership>, entries: Vec<Entry>) -> Self {
+        let mut log = Self {
+            base,
+            entries: VecDeque::new(),
+            memberships: alloc::vec![(base.index, membership)],
+            writes: VecDeque::new(),
+            durable: base.index,
+        };
+        for entry in entries {
+            log.push(entry);
+        }
+        log.durable = log.last().index;
+        log
+    }
+
+    /// The last entry.
+    pub(super) fn last(&self) -> Position {
+        self.entries.back().map_or(self.base, |entry| entry.position)
+    }
+
+    /// The last entry that is not here.
+    pub(super) const fn base(&self) -> Position {
+        self.base
+    }
+
+    /// The last index that is known durable.
+    pub(super) const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// The term of the entry with this index; `None` if it is not here.
+    pub(super) fn term(&self, index: u64) -> Option<u64> {
+        if index == self.base.index {
+            return Some(self.base.term);
+        }
+        self.get(index).map(|entry| entry.position.term)
+    }
+
+    /// The entry with this index; `None` if it is not here.
+    pub(super) fn get(&self, index: u64) -> Option<&Entry> {
+        let offset = index.checked_sub(self.base.index)?.checked_sub(1)?;
+        self.entries.get(usize::try_from(offset).ok()?)
+    }
+
+    /// Whether an entry at this position is here, or is what `base` says.
+    pub(super) fn has(&self, position: Position) -> bool {
+        self.term(position.index) == Some(position.term)
+    }
+
+    /// Entries from `first` on, as many as have `bytes` together, at least one if there is any, and at most `count`.
+    pub(super) fn slice(&self, first: u64, count: usize, bytes: u64) -> Vec<Entry> {
+        let mut sum = 0;
+        let mut taken = Vec::new();
+        for index in first..=self.last().index {
+            let Some(entry) = self.get(index) else { break };
+            sum += entry.bytes();
+            if taken.len() == count || (sum > bytes && !taken.is_empty()) {
+                break;
+            }
+            taken.push(entry.clone());
+        }
+        taken
+    }
+
+    /// Appends an entry.
+    ///
+    /// # Panics
+    /// When it does not follow the last one.
+    pub(super) fn push(&mut self, entry: Entry) {
+        let last = self.last();
+        let Position { term, index } = entry.position;
+        assert!(index == last.index + 1 && term >= last.term, "{} does not follow {last}", entry.position);
+        if let Payload::Membership(membership) = &entry.payload {
+            self.memberships.push((index, Arc::clone(membership)));
+        }
+        self.entries.push_back(entry);
+    }
+
+    /// Cuts everything after `index`.
+    ///
+    /// # Panics
+    /// When that would cut what the snapshot has.
+    pub(super) fn truncate(&mut self, index: u64) {
+        assert!(index >= self.base.index, "a snapshot is not cut");
+        let keep = usize::try_from(index - self.base.index).expect("a log fits into memory");
+        self.entries.truncate(keep);
+        self.memberships.retain(|(at, _)| *at <= index);
+        self.durable = self.durable.min(index);
+        for (_, through) in &mut self.writes {
+            *through = index.min(*through);
+        }
+    }
+
+    /// Remembers that write number `write` makes everything up to the end durable.
+    ///
+    /// # Panics
+    /// When numbers do not grow.
+    pub(super) fn written(&mut self, write: u64) {
+        assert!(self.writes.back().is_none_or(|(last, _)| *last < write), "writes are numbered in their order");
+        self.writes.push_back((write, self.last().index));
+    }
+
+    /// Everything up to write number `write` is durable.
+    pub(super) fn persisted(&mut self, write: u64) {
+        while let Some((_, through)) = self.writes.pop_front_if(|(number, _)| *number <= write) {
+            self.durable = self.durable.max(through);
+        }
+    }
+
+    /// The first outstanding write after which the entry with this index is durable; 0 if it is.
+    pub(super) fn write_of(&self, index: u64) -> u64 {
+        if index <= self.durable {
+            return 0;
+        }
+        let write = self.writes.iter().find(|(_, through)| *through >= index);
+        write.expect("what is not durable is being written").0
+    }
+
+    /// The membership in force: the newest in the log, committed or not (section 4.1). With the index of its entry.
+    pub(super) fn membership(&self) -> (u64, &Arc<Membership>) {
+        let (index, membership) = self.memberships.last().expect("that of the base is never cut");
+        (*index, membership)
+    }
+
+    /// Whether a node has a vote by the newest membership that is committed, or by any after it.
+    pub(super) fn may_vote(&self, node: &NodeId, commit: u64) -> bool {
+        let newest = self.memberships.iter().rposition(|(index, _)| *index <= commit).unwrap_or(0);
+        self.memberships[newest..].iter().any(|(_, membership)| membership.is_voter(node))
+    }
+
+    /// The last position not after `limit` by index, and not of a later term: where two logs may meet (section 3.5).
+    /// `None` if all that is left is older than what is here.
+    pub(super) fn meet(&self, limit: Position) -> Option<Position> {
+        let mut index = limit.index.min(self.last().index);
+        loop {
+            let term = self.term(index)?;
+            if term <= limit.term {
+                return Some(Position { term, index });
+            }
+            index = index.checked_sub(1)?;
+        }
+    }
+
+    /// Asserts the invariant.
+    pub(super) fn check(&self) {
+        let mut before = self.base;
+        for entry in &self.entries {
+            let Position { term, index } = entry.position;
+            assert!(index == before.index + 1 && term >= before.term, "the log is dense and terms never fall");
+            before = entry.position;
+        }
+        assert!(self.memberships.is_sorted_by(|a, b| a.0 < b.0), "memberships are in the order of their entries");
+        assert!(self.memberships.first().is_some_and(|(index, _)| *index <= self.base.index), "one is always in force");
+        assert!(self.durable <= self.last().index && self.durable >= self.base.index, "what is durable is there");
+        assert!(self.writes.iter().is_sorted(), "writes end in their order");
+    }
+}

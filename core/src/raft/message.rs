@@ -1,0 +1,121 @@
+//! What nodes of a group tell each other.
+//!
+//! The sender is authenticated by whoever delivers a message; that it says the truth is taken on trust (roots may crash, rot
+//! and drift, not lie). Messages may be lost, repeated and reordered, and old ones may come at any time.
+
+use alloc::vec::Vec;
+
+use super::entry::{Entry, Position};
+use crate::id::NodeId;
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who sent it.
+    pub from: NodeId,
+    /// Which start of the sender that was: its boot counter.
+    pub incarnation: u64,
+    /// To whom.
+    pub to: NodeId,
+    /// The sender's term; in a request for a pre-vote, and in its grant, the term that the candidate would begin.
+    pub term: u64,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Would you vote for me (thesis, section 9.6)? Changes nothing for whoever is asked.
+    PreVote {
+        /// The end of the candidate's log.
+        last: Position,
+    },
+    /// Answers that.
+    PreVoteReply {
+        /// Whether it would. A refusal carries the refuser's term.
+        granted: bool,
+    },
+    /// Vote for me (section 3.4).
+    Vote {
+        /// The end of the candidate's log.
+        last: Position,
+        /// Whether the leader asked for it, so that having heard of a leader is no reason to refuse (section 3.10).
+        transfer: bool,
+    },
+    /// Answers that.
+    VoteReply {
+        /// Whether this term's vote is the candidate's.
+        granted: bool,
+    },
+    /// Entries of the leader's log (section 3.5).
+    Append {
+        /// What the leader knows of the follower since when; echoed.
+        session: u64,
+        /// The entry before the first of `entries`.
+        prev: Position,
+        /// Entries, dense; none to ask whether the logs meet at `prev`.
+        entries: Vec<Entry>,
+        /// What the leader has committed.
+        commit: u64,
+    },
+    /// Answers that.
+    AppendReply {
+        /// Echoed.
+        session: u64,
+        /// How it went.
+        result: Appended,
+    },
+    /// The leader is there. Never waits for a disk.
+    Heartbeat {
+        /// Echoed.
+        session: u64,
+        /// What is committed of that which the follower is known to have.
+        commit: u64,
+        /// Which round of heartbeats it is; echoed, so that reads know what was heard after them (section 6.4).
+        round: u64,
+    },
+    /// Answers that.
+    HeartbeatReply {
+        /// Echoed.
+        session: u64,
+        /// Echoed.
+        round: u64,
+    },
+    /// A read that a follower asks its leader for (section 6.4).
+    Read {
+        /// Chosen by the follower; echoed.
+        ticket: u64,
+    },
+    /// Answers that, once a majority has confirmed the leader.
+    ReadReply {
+        /// Echoed.
+        ticket: u64,
+        /// What must be applied before the read; `None` if the leader can't tell.
+        index: Option<u64>,
+    },
+    /// Become the leader now (section 3.10).
+    TimeoutNow {
+        /// The end of the leader's log, which the target must have.
+        last: Position,
+    },
+    /// Answers whatever came from an older term, so that whoever is behind learns that it is.
+    Stale,
+}
+
+/// How an append went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Everything up to this index is the leader's and durable here.
+    Matched {
+        /// The last of it.
+        index: u64,
+    },
+    /// The logs do not meet where the leader thought.
+    Conflict {
+        /// Where that was.
+        prev: u64,
+        /// Where they may meet: nothing after it can.
+        hint: Position,
+    },
+}

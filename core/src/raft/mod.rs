@@ -1,0 +1,462 @@
+//! Raft (Ongaro and Ousterhout 2014; Ongaro's thesis, 2014): a group of nodes that agree on a log.
+//!
+//! A chapter a file: [`election`](self) and its pre-vote, replication, membership, reads, transfer. The machine has no disk
+//! of its own: it says what to write ([`Effect::Persist`]), in which order, and holds every message back until the
+//! writes that it relies on are durable ([`Event::Persisted`]). Heartbeats within a term that is durable wait for none.
+//!
+//! What is durable may be kept by anything that completes writes in their order; the journal of dps does so.
+
+mod change;
+mod election;
+pub mod entry;
+mod log;
+pub mod membership;
+pub mod message;
+mod note;
+mod persist;
+mod progress;
+pub mod quorum;
+mod read;
+mod replication;
+pub mod settings;
+mod transfer;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::NodeId;
+use crate::machine::Machine;
+use crate::rng::Rng;
+use crate::time::{Instant, Now};
+
+use self::change::Tickets;
+use self::election::Votes;
+use self::entry::{Entry, Position};
+use self::log::Log;
+use self::membership::{Change, ChangeError, Membership};
+use self::message::{Body, Message};
+pub use self::note::{Note, Reason};
+use self::persist::Outbox;
+use self::progress::Progress;
+use self::settings::Settings;
+
+/// What happens to a node of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A deadline passed.
+    Wake,
+    /// A message came. Its sender is authenticated.
+    Received(Message),
+    /// Everything up to this write is durable. Writes complete in their order; one completion may stand for several.
+    Persisted {
+        /// Its number.
+        write: u64,
+    },
+    /// A command to be committed.
+    Propose {
+        /// Chosen by the caller, and answered exactly once.
+        ticket: u64,
+        /// The command.
+        command: Bytes,
+    },
+    /// A change of who takes part.
+    Change {
+        /// Chosen by the caller, and answered exactly once.
+        ticket: u64,
+        /// What is to change.
+        changes: Vec<Change>,
+    },
+    /// Somebody wants to read what was committed when this came.
+    Read {
+        /// Chosen by the caller, and answered exactly once.
+        ticket: u64,
+    },
+    /// Another voter shall lead.
+    Transfer {
+        /// Which.
+        to: NodeId,
+    },
+}
+
+/// What a node of the group wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make this durable, after all writes before it.
+    Persist(Write),
+    /// Send this. It may be lost.
+    Send(Message),
+    /// These entries are committed: apply them, after all before them. Empty ones and memberships are among them.
+    Apply(Vec<Entry>),
+    /// What came of a proposal or a change.
+    Answered {
+        /// Whose.
+        ticket: u64,
+        /// Where it was committed, or why it was not.
+        result: Result<Position, Refusal>,
+    },
+    /// What came of a read.
+    Readable {
+        /// Whose.
+        ticket: u64,
+        /// It may be served once everything up to this index is applied.
+        result: Result<u64, Refusal>,
+    },
+    /// Something worth knowing.
+    Note(Note),
+}
+
+/// What is to become durable together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Dense from 1 in one incarnation.
+    pub number: u64,
+    /// The term and whom this node voted for in it, if that is new.
+    pub vote: Option<Vote>,
+    /// Everything after this index goes, if anything does.
+    pub truncate_after: Option<u64>,
+    /// Entries that follow then.
+    pub entries: Vec<Entry>,
+}
+
+/// A term, and the vote in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Vote {
+    /// The largest term that the node has seen.
+    pub term: u64,
+    /// Whom it voted for in that term.
+    pub candidate: Option<NodeId>,
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// This node does not lead. Nothing was done.
+    #[error("another node leads")]
+    NotLeader {
+        /// Who does, as far as it is known.
+        leader: Option<NodeId>,
+    },
+    /// Too much is not committed yet. Nothing was done.
+    #[error("too much is waiting to be committed")]
+    Busy,
+    /// Another node is about to lead. Nothing was done.
+    #[error("the leader is about to change")]
+    Transferring,
+    /// The change makes no sense. Nothing was done.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A change is under way, or the leader is so new that there might be. Nothing was done.
+    #[error("another change of the group is not committed yet")]
+    ChangePending,
+    /// A learner that is to vote does not have what is committed yet. Nothing was done.
+    #[error("the new voter has not caught up")]
+    NotCaughtUp,
+    /// Another entry was committed in its place. It is not in the log and never will be.
+    #[error("another command was committed instead")]
+    Superseded,
+    /// The node can't tell: it leads no more, or a majority is out of reach.
+    #[error("the leader could not be confirmed")]
+    Unconfirmed,
+}
+
+/// What a start knows, read from what is durable.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// This node.
+    pub id: NodeId,
+    /// Which start of it this is: larger than at every earlier one.
+    pub incarnation: u64,
+    /// The term and vote that were written last.
+    pub vote: Vote,
+    /// What the log begins after.
+    pub base: Position,
+    /// The membership that was in force there.
+    pub membership: Membership,
+    /// The log.
+    pub entries: Vec<Entry>,
+    /// Bounds and timeouts.
+    pub settings: Settings,
+}
+
+/// What a node is in its term.
+#[derive(Debug)]
+enum Role {
+    Follower { leader: Option<NodeId> },
+    PreCandidate(Votes),
+    Candidate(Votes),
+    Leader(Box<Leader>),
+}
+
+/// What only a leader knows.
+#[derive(Debug)]
+struct Leader {
+    progress: BTreeMap<NodeId, Progress>,
+    /// The last session that was given out in this term.
+    sessions: u64,
+    /// The index of the first entry of the term.
+    first: u64,
+    /// Bytes of entries that are not committed.
+    uncommitted_bytes: u64,
+    heartbeat_at: Instant,
+    /// When it looks whether a majority was heard of.
+    quorum_at: Instant,
+    reads: read::Reads,
+    transfer: Option<transfer::Transfer>,
+}
+
+/// One node of a group.
+#[derive(Debug)]
+pub struct Raft {
+    id: NodeId,
+    incarnation: u64,
+    settings: Settings,
+    rng: Rng,
+    vote: Vote,
+    role: Role,
+    log: Log,
+    commit: u64,
+    /// When a leader was last heard of.
+    heard_at: Option<Instant>,
+    /// When patience ends, unless it leads.
+    election_at: Instant,
+    outbox: Outbox,
+    /// The newest start that each other node was heard of in.
+    incarnations: BTreeMap<NodeId, u64>,
+    /// What waits to be committed, or to be superseded.
+    tickets: Tickets,
+    /// Reads that the leader was asked for.
+    forwarded: read::Forwarded,
+}
+
+impl Raft {
+    /// A node as its disk has it, a follower of nobody. `rng` is its own stream.
+    ///
+    /// # Panics
+    /// When entries do not follow each other.
+    #[must_use]
+    pub fn new(start: Start, mut rng: Rng, now: Now) -> Self {
+        let Start { id, incarnation, vote, base, membership, entries, settings } = start;
+        let log = Log::new(base, Arc::new(membership), entries);
+        assert!(log.last().term <= vote.term, "a node has seen the terms of its entries");
+        let election_at = now.mono + election::patience(&settings, &mut rng);
+        Self {
+            id,
+            incarnation,
+            settings,
+            rng,
+            vote,
+            role: Role::Follower { leader: None },
+            log,
+            commit: base.index,
+            heard_at: None,
+            election_at,
+            outbox: Outbox::default(),
+            incarnations: BTreeMap::new(),
+            tickets: Tickets::default(),
+            forwarded: read::Forwarded::default(),
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The largest term that it has seen.
+    #[must_use]
+    pub const fn term(&self) -> u64 {
+        self.vote.term
+    }
+
+    /// The index up to which it knows the log committed.
+    #[must_use]
+    pub const fn commit(&self) -> u64 {
+        self.commit
+    }
+
+    /// The last entry of its log.
+    #[must_use]
+    pub fn last(&self) -> Position {
+        self.log.last()
+    }
+
+    /// Whether it leads.
+    #[must_use]
+    pub const fn is_leader(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+    }
+
+    /// Who leads, as far as it knows.
+    #[must_use]
+    pub const fn leader(&self) -> Option<NodeId> {
+        match &self.role {
+            Role::Follower { leader } => *leader,
+            Role::PreCandidate(_) | Role::Candidate(_) => None,
+            Role::Leader(_) => Some(self.id),
+        }
+    }
+
+    /// Who takes part, by the newest word in its log.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        self.log.membership().1
+    }
+
+    /// The entry with this index, unless it is not in the log any more or yet.
+    #[must_use]
+    pub fn entry(&self, index: u64) -> Option<&Entry> {
+        self.log.get(index)
+    }
+
+    /// Drops what can't be right, lets a newer term make a follower of this node and tells an older one so, and hands the
+    /// rest on.
+    fn received(&mut self, now: Now, message: Message, out: &mut Vec<Effect>) {
+        let Message { from, incarnation, to, term, body } = message;
+        if to != self.id || from == self.id {
+            return reject(from, Reason::NotForUs, out);
+        }
+        let known = self.incarnations.entry(from).or_default();
+        if incarnation < *known {
+            return reject(from, Reason::OldIncarnation, out);
+        }
+        *known = incarnation;
+        if term > TERM_MAX {
+            return reject(from, Reason::AbsurdTerm, out);
+        }
+        match body {
+            Body::PreVote { last } => self.asked_for_pre_vote(now, from, term, last, out),
+            Body::PreVoteReply { granted } => self.pre_voted(now, from, term, granted, out),
+            Body::Vote { last, transfer } => self.asked_for_vote(now, from, term, last, transfer, out),
+            _ if term < self.vote.term => self.answer_old_term(from, &body, out),
+            body => {
+                if term > self.vote.term {
+                    self.follow(now, term, None, out);
+                }
+                self.received_in_term(now, from, incarnation, body, out);
+            }
+        }
+    }
+
+    /// A message of the present term that is no request for a vote.
+    fn received_in_term(&mut self, now: Now, from: NodeId, incarnation: u64, body: Body, out: &mut Vec<Effect>) {
+        match body {
+            Body::VoteReply { granted } => self.voted(now, from, granted, out),
+            Body::Append { session, prev, entries, commit } => {
+                if self.hear_leader(now, from, out) {
+                    self.append(from, session, prev, entries, commit, out);
+                }
+            }
+            Body::Heartbeat { session, commit, round } => {
+                if self.hear_leader(now, from, out) {
+                    self.advance(commit.min(self.log.last().index), out);
+                    self.send(from, Body::HeartbeatReply { session, round }, 0, out);
+                }
+            }
+            Body::AppendReply { session, result } => self.appended(now, from, incarnation, session, result, out),
+            Body::HeartbeatReply { session, round } => self.heard(from, incarnation, session, round, out),
+            Body::Read { ticket } => self.read_for(from, ticket, out),
+            Body::ReadReply { ticket, index } => self.read_answered(from, ticket, index, out),
+            Body::TimeoutNow { last } => self.take_over(now, from, last, out),
+            Body::Stale => {}
+            Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::Vote { .. } => {
+                unreachable!("votes are asked for across terms")
+            }
+        }
+    }
+
+    /// Whoever leads or asks in an older term learns of the present one.
+    fn answer_old_term(&mut self, from: NodeId, body: &Body, out: &mut Vec<Effect>) {
+        match body {
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::Read { .. } | Body::TimeoutNow { .. } => {
+                self.send(from, Body::Stale, 0, out);
+            }
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::Vote { .. }
+            | Body::VoteReply { .. }
+            | Body::AppendReply { .. }
+            | Body::HeartbeatReply { .. }
+            | Body::ReadReply { .. }
+            | Body::Stale => {}
+        }
+    }
+
+    /// Commits up to `index`, which is known to be committed somewhere and to be in this log.
+    fn advance(&mut self, index: u64, out: &mut Vec<Effect>) {
+        if index <= self.commit {
+            return;
+        }
+        assert!(index <= self.log.last().index, "what is committed is in the log");
+        let entries: Vec<Entry> =
+            (self.commit + 1..=index).map(|at| self.log.get(at).expect("it is in the log").clone()).collect();
+        self.commit = index;
+        for entry in &entries {
+            self.tickets.committed(entry.position, out);
+        }
+        out.push(Effect::Apply(entries));
+    }
+}
+
+/// No group ever gets to a larger term, so that counting on never overflows.
+pub const TERM_MAX: u64 = u64::MAX / 2;
+
+fn reject(from: NodeId, reason: Reason, out: &mut Vec<Effect>) {
+    out.push(Effect::Note(Note::Rejected { from, reason }));
+}
+
+impl Machine for Raft {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        self.expire(now, out);
+        match event {
+            Event::Wake => {}
+            Event::Received(message) => self.received(now, message, out),
+            Event::Persisted { write } => self.persisted(now, write, out),
+            Event::Propose { ticket, command } => self.propose(ticket, command, out),
+            Event::Change { ticket, changes } => self.change(ticket, &changes, out),
+            Event::Read { ticket } => self.read(ticket, out),
+            Event::Transfer { to } => self.transfer(now, to, out),
+        }
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.replicate(now, out);
+        self.write(out);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Leader(leader) => {
+                let transfer = leader.transfer.as_ref().map(transfer::Transfer::expires_at);
+                Some(leader.heartbeat_at.min(leader.quorum_at).min(transfer.unwrap_or(leader.quorum_at)))
+            }
+            Role::Follower { .. } | Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.may_lead().then_some(self.election_at)
+            }
+        }
+    }
+
+    fn check(&self) {
+        self.log.check();
+        self.outbox.check();
+        assert!(self.log.last().term <= self.vote.term, "no entry is of a term to come");
+        assert!(self.commit <= self.log.last().index, "what is committed is in the log");
+        assert!(self.commit >= self.log.base().index, "what a snapshot has is committed");
+        if let Role::Leader(leader) = &self.role {
+            let last = self.log.last().index;
+            assert!(
+                leader.progress.values().all(|progress| progress.is_within(last)),
+                "a follower has no more than all"
+            );
+            let above = (self.commit + 1..=last).filter_map(|index| self.log.get(index)).map(Entry::bytes).sum();
+            assert_eq!(leader.uncommitted_bytes, above, "what is not committed is counted");
+        }
+    }
+}

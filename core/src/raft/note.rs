@@ -1,0 +1,98 @@
+//! What is worth knowing of a node of a group.
+
+use core::fmt;
+
+use super::entry::Position;
+use crate::id::NodeId;
+
+/// Something worth knowing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// The node follows, perhaps nobody yet.
+    Follows {
+        /// Its term.
+        term: u64,
+        /// Whom.
+        leader: Option<NodeId>,
+    },
+    /// The node asks whether it could win an election.
+    AsksForPreVotes {
+        /// The term that it would begin.
+        term: u64,
+    },
+    /// The node asks for votes.
+    AsksForVotes {
+        /// The term that it began.
+        term: u64,
+    },
+    /// The node leads.
+    Leads {
+        /// Its term.
+        term: u64,
+    },
+    /// The node led and heard of no majority for too long.
+    LostQuorum {
+        /// Its term.
+        term: u64,
+    },
+    /// Entries that were never committed were replaced by those of a leader.
+    Truncated {
+        /// The last entry that stays.
+        after: Position,
+    },
+    /// A message makes no sense. Nothing was done.
+    Rejected {
+        /// Whose.
+        from: NodeId,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// What is wrong with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is for another node, or came back to whoever sent it.
+    NotForUs,
+    /// The sender has started again since.
+    OldIncarnation,
+    /// No group gets that far.
+    AbsurdTerm,
+    /// Two nodes lead in one term.
+    SecondLeader,
+    /// Entries do not follow each other.
+    MalformedEntries,
+    /// It would replace what is committed.
+    AgainstCommitted,
+    /// It answers what was never asked, or too long ago.
+    Unasked,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Follows { term, leader: Some(leader) } => write!(f, "follows {leader} in term {term}"),
+            Self::Follows { term, leader: None } => write!(f, "follows nobody yet in term {term}"),
+            Self::AsksForPreVotes { term } => write!(f, "asks whether it could win term {term}"),
+            Self::AsksForVotes { term } => write!(f, "asks for votes in term {term}"),
+            Self::Leads { term } => write!(f, "leads term {term}"),
+            Self::LostQuorum { term } => write!(f, "heard of no majority and leads term {term} no more"),
+            Self::Truncated { after } => write!(f, "replaces what follows entry {after}"),
+            Self::Rejected { from, reason } => write!(f, "a message of {from} is rejected: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotForUs => "it is for another node",
+            Self::OldIncarnation => "its sender has started again since",
+            Self::AbsurdTerm => "no group gets to such a term",
+            Self::SecondLeader => "another node leads this term",
+            Self::MalformedEntries => "its entries do not follow each other",
+            Self::AgainstCommitted => "it would replace what is committed",
+            Self::Unasked => "it answers what was not asked",
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! What a leader knows of one follower (Ongaro 2014, section 3.5 and 10.2).
+
+use alloc::collections::VecDeque;
+
+/// How entries are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Where the logs meet is not known: one message at a time, and the next when that is answered, or a heartbeat is.
+    Probe {
+        /// Whether one is on its way.
+        asked: bool,
+    },
+    /// The follower takes what it gets: messages follow each other without waiting.
+    Replicate {
+        /// Whether to ask if the last of them came: a heartbeat was answered and they were not.
+        asks: bool,
+    },
+}
+
+/// One follower.
+///
+/// Invariant: `matched < next`.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// What answers must echo to count. Another one is begun when the follower starts again.
+    pub(super) session: u64,
+    /// The start of the follower that answers in this session; `None` before the first answer.
+    pub(super) incarnation: Option<u64>,
+    /// Everything up to here is the leader's and durable there.
+    pub(super) matched: u64,
+    /// The first entry to be sent next.
+    pub(super) next: u64,
+    pub(super) mode: Mode,
+    /// The last entries of the messages on their way, ascending.
+    in_flight: VecDeque<u64>,
+    /// Whether it was heard of since the leader last looked.
+    pub(super) heard: bool,
+    /// The last round of heartbeats that it answered.
+    pub(super) round: u64,
+}
+
+impl Progress {
+    /// A follower of which nothing is known, when the log ends with `last`.
+    pub(super) const fn new(session: u64, last: u64) -> Self {
+        Self {
+            session,
+            incarnation: None,
+            matched: 0,
+            next: last + 1,
+            mode: Mode::Probe { asked: false },
+            in_flight: VecDeque::new(),
+            heard: false,
+            round: 0,
+        }
+    }
+
+    /// Whether another message may go out.
+    pub(super) fn is_open(&self, in_flight_max: usize) -> bool {
+        match self.mode {
+            Mode::Probe { asked } => !asked,
+            Mode::Replicate { .. } => self.in_flight.len() < in_flight_max,
+        }
+    }
+
+    /// Entries up to `last` were sent, or a question where the logs meet if there were none.
+    pub(super) fn sent(&mut self, last: Option<u64>) {
+        match &mut self.mode {
+            Mode::Probe { asked } => *asked = true,
+            Mode::Replicate { asks } => {
+                *asks = false;
+                if let Some(last) = last {
+                    self.next = last + 1;
+                    self.in_flight.push_back(last);
+                }
+            }
+        }
+    }
+
+    /// It has everything up to `index`. Returns whether that is news.
+    pub(super) fn has(&mut self, index: u64) -> bool {
+        while self.in_flight.pop_front_if(|last| *last <= index).is_some() {}
+        self.mode = Mode::Replicate { asks: false };
+        self.next = self.next.max(index + 1);
+        let news = index > self.matched;
+        self.matched = self.matched.max(index);
+        news
+    }
+
+    /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Returns whether that is news: old words of a
+    /// conflict come late.
+    pub(super) fn conflicts(&mut self, prev: u64, meet: u64) -> bool {
+        let stale = match self.mode {
+            Mode::Probe { .. } => prev + 1 != self.next,
+            Mode::Replicate { .. } => prev <= self.matched,
+        };
+        if stale {
+            return false;
+        }
+        self.next = meet.max(self.matched) + 1;
+        self.in_flight.clear();
+        self.mode = Mode::Probe { asked: false };
+        true
+    }
+
+    /// A heartbeat was answered by a follower that lacks something: what was on its way may be lost, so it is asked again.
+    pub(super) const fn answered(&mut self) {
+        match &mut self.mode {
+            Mode::Probe { asked } => *asked = false,
+            Mode::Replicate { asks } => *asks = true,
+        }
+    }
+
+    /// Whether to ask where the logs meet, although there may be nothing to send.
+    pub(super) const fn asks(&self) -> bool {
+        matches!(self.mode, Mode::Probe { asked: false } | Mode::Replicate { asks: true })
+    }
+
+    /// Whether nothing is beyond `last`, where the leader's log ends, and the invariant holds.
+    pub(super) fn is_within(&self, last: u64) -> bool {
+        self.matched < self.next && self.next <= last + 1 && self.in_flight.iter().is_sorted()
+    }
+}

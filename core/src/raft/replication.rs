@@ -1,0 +1,221 @@
+//! Replication (Ongaro 2014, section 3.5), commitment (3.6.2), and pipelining (10.2.1).
+
+use alloc::vec::Vec;
+
+use super::entry::{Entry, Payload, Position};
+use super::message::{Appended, Body};
+use super::progress::Progress;
+use super::{Effect, Note, Raft, Reason, Role, quorum, reject};
+use crate::id::NodeId;
+use crate::time::Now;
+
+impl Raft {
+    /// Appends an entry of this term to the leader's log.
+    pub(super) fn push(&mut self, payload: Payload) -> Position {
+        let position = Position { term: self.vote.term, index: self.log.last().index + 1 };
+        let entry = Entry { position, payload };
+        let Role::Leader(leader) = &mut self.role else { panic!("only a leader appends of its own") };
+        leader.uncommitted_bytes += entry.bytes();
+        self.log.push(entry);
+        self.entry_pushed();
+        position
+    }
+
+    /// Sends what followers lack, and heartbeats if they are due.
+    pub(super) fn replicate(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.admit_reads();
+        let Role::Leader(leader) = &mut self.role else { return };
+        let beats = leader.heartbeat_at <= now.mono || leader.reads.begin_round();
+        if beats {
+            leader.heartbeat_at = now.mono + self.settings.heartbeat_interval;
+        }
+        let round = leader.reads.round();
+        let followers: Vec<NodeId> = leader.progress.keys().copied().collect();
+        for follower in followers {
+            if beats {
+                let progress = self.progress(&follower).expect("just listed");
+                let (session, commit) = (progress.session, progress.matched.min(self.commit));
+                self.send(follower, Body::Heartbeat { session, commit, round }, 0, out);
+            }
+            self.send_entries(follower, out);
+        }
+        self.confirm_reads(out);
+        self.hand_over(out);
+    }
+
+    /// What is known of a follower; `None` for a stranger, and at a node that does not lead.
+    pub(super) fn progress(&mut self, node: &NodeId) -> Option<&mut Progress> {
+        match &mut self.role {
+            Role::Leader(leader) => leader.progress.get_mut(node),
+            Role::Follower { .. } | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        }
+    }
+
+    /// Sends as much as may be on its way.
+    fn send_entries(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+        let (settings, last, commit) = (self.settings, self.log.last().index, self.commit);
+        loop {
+            let Some(progress) = self.progress(&to) else { return };
+            let (asks, open) = (progress.asks(), progress.is_open(settings.in_flight_max));
+            if !asks && (!open || progress.next > last) {
+                return;
+            }
+            let (session, first) = (progress.session, progress.next);
+            // What the log has no more is a matter for a snapshot.
+            let Some(term) = self.log.term(first - 1) else { return };
+            let prev = Position { term, index: first - 1 };
+            let count = if open { settings.append_entries_max } else { 0 };
+            let entries = self.log.slice(first, count, settings.append_bytes_max);
+            let sent = entries.last().map(|entry| entry.position.index);
+            self.progress(&to).expect("it was there").sent(sent);
+            self.send(to, Body::Append { session, prev, entries, commit }, 0, out);
+        }
+    }
+
+    /// Entries of the leader came in.
+    pub(super) fn append(
+        &mut self,
+        from: NodeId,
+        session: u64,
+        prev: Position,
+        entries: Vec<Entry>,
+        commit: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        if !follow_each_other(prev, &entries, self.vote.term) {
+            return reject(from, Reason::MalformedEntries, out);
+        }
+        // What is before the base of the log is committed, and so it is the leader's as well.
+        let meets = prev.index < self.log.base().index || self.log.has(prev);
+        if !meets {
+            let hint = self.log.meet(prev).unwrap_or(self.log.base());
+            let result = Appended::Conflict { prev: prev.index, hint };
+            return self.send(from, Body::AppendReply { session, result }, 0, out);
+        }
+        let matched = entries.last().map_or(prev.index, |entry| entry.position.index);
+        if !self.take(from, entries, out) {
+            return;
+        }
+        // Nothing is said of what follows `matched` here: it may be of another leader.
+        self.advance(commit.min(matched), out);
+        let write = self.write_of(matched);
+        self.send(from, Body::AppendReply { session, result: Appended::Matched { index: matched } }, write, out);
+    }
+
+    /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message that is
+    /// late must not cut what later ones brought. Returns whether they could be taken.
+    fn take(&mut self, from: NodeId, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
+        let base = self.log.base().index;
+        let mut new = entries.into_iter().filter(|entry| entry.position.index > base).peekable();
+        while new.next_if(|entry| self.log.has(entry.position)).is_some() {}
+        let Some(first) = new.peek().map(|entry| entry.position.index) else { return true };
+        if first <= self.commit {
+            reject(from, Reason::AgainstCommitted, out);
+            return false;
+        }
+        if first <= self.log.last().index {
+            self.log.truncate(first - 1);
+            self.log_truncated(first - 1);
+            out.push(Effect::Note(Note::Truncated { after: self.log.last() }));
+        }
+        for entry in new {
+            self.log.push(entry);
+            self.entry_pushed();
+        }
+        true
+    }
+
+    /// A follower that has started again, or answers another session, is asked from the beginning. Returns whether this answer
+    /// counts.
+    fn is_in_session(&mut self, from: NodeId, incarnation: u64, session: u64, out: &mut Vec<Effect>) -> bool {
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &mut self.role else { return false };
+        let Some(progress) = leader.progress.get_mut(&from) else {
+            reject(from, Reason::Unasked, out);
+            return false;
+        };
+        if progress.session != session {
+            return false;
+        }
+        if *progress.incarnation.get_or_insert(incarnation) != incarnation {
+            leader.sessions += 1;
+            *progress = Progress::new(leader.sessions, last);
+            return false;
+        }
+        progress.heard = true;
+        true
+    }
+
+    /// A follower answers an append.
+    pub(super) fn appended(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        incarnation: u64,
+        session: u64,
+        result: Appended,
+        out: &mut Vec<Effect>,
+    ) {
+        let last = self.log.last().index;
+        if !self.is_in_session(from, incarnation, session, out) {
+            return;
+        }
+        match result {
+            Appended::Matched { index } => {
+                if index > last {
+                    return reject(from, Reason::Unasked, out);
+                }
+                if self.progress(&from).expect("it is in session").has(index) {
+                    self.commit_what_is_replicated(now, out);
+                }
+            }
+            Appended::Conflict { prev, hint } => {
+                let meet = self.log.meet(hint).unwrap_or(self.log.base()).index;
+                self.progress(&from).expect("it is in session").conflicts(prev, meet);
+            }
+        }
+    }
+
+    /// A follower answers a heartbeat.
+    pub(super) fn heard(&mut self, from: NodeId, incarnation: u64, session: u64, round: u64, out: &mut Vec<Effect>) {
+        if !self.is_in_session(from, incarnation, session, out) {
+            return;
+        }
+        let last = self.log.last().index;
+        let progress = self.progress(&from).expect("it is in session");
+        progress.round = progress.round.max(round);
+        if progress.matched < last {
+            progress.answered();
+        }
+    }
+
+    /// Commits what a majority has, if it is of this term: entries of older ones are committed with it (section 3.6.2).
+    pub(super) fn commit_what_is_replicated(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let (id, durable) = (self.id, self.log.durable());
+        let Role::Leader(leader) = &self.role else { return };
+        let has = |node: &NodeId| {
+            if *node == id { durable } else { leader.progress.get(node).map_or(0, |progress| progress.matched) }
+        };
+        let reached = quorum::reached(self.log.membership().1, has);
+        if reached > self.commit && self.log.term(reached) == Some(self.vote.term) {
+            let bytes: u64 =
+                (self.commit + 1..=reached).filter_map(|index| self.log.get(index)).map(Entry::bytes).sum();
+            if let Role::Leader(leader) = &mut self.role {
+                leader.uncommitted_bytes -= bytes;
+            }
+            self.advance(reached, out);
+            self.membership_committed(now, out);
+        }
+    }
+}
+
+/// Whether entries are dense after `prev` and their terms never fall nor go beyond that of their sender.
+fn follow_each_other(prev: Position, entries: &[Entry], term: u64) -> bool {
+    let mut before = prev;
+    entries.iter().all(|entry| {
+        let Position { term: of, index } = entry.position;
+        let follows = before.index.checked_add(1) == Some(index) && of >= before.term && of <= term;
+        before = entry.position;
+        follows
+    })
+}

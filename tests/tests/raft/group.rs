@@ -1,0 +1,393 @@
+//! The group, and what is checked after every step.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use dps_core::id::NodeId;
+use dps_core::machine::Machine;
+use dps_core::raft::entry::{Entry, Payload, Position};
+use dps_core::raft::membership::{Change, Membership};
+use dps_core::raft::message::{Body, Message};
+use dps_core::raft::settings::Settings;
+use dps_core::raft::{Effect, Event, Note, Raft, Refusal, Start, Vote, Write};
+use dps_core::rng::{Rng, Seed};
+use dps_core::time::{Instant, Now, WallTime};
+
+pub(crate) fn node(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 20])
+}
+
+/// What a node has written: all of it, and how many writes of that are durable.
+#[derive(Debug, Default)]
+struct Disk {
+    vote: Vote,
+    entries: Vec<Entry>,
+    /// Writes that are not durable, in their order.
+    pending: VecDeque<Write>,
+}
+
+impl Disk {
+    fn apply(&mut self, write: Write) {
+        if let Some(vote) = write.vote {
+            assert!(vote.term > self.vote.term || vote.term == self.vote.term, "terms never go back");
+            if vote.term == self.vote.term && self.vote.candidate.is_some() {
+                assert_eq!(vote, self.vote, "a vote is given once");
+            }
+            self.vote = vote;
+        }
+        if let Some(after) = write.truncate_after {
+            self.entries.truncate(usize::try_from(after).unwrap());
+        }
+        for entry in write.entries {
+            assert_eq!(entry.position.index, self.entries.len() as u64 + 1, "entries are written in their order");
+            self.entries.push(entry);
+        }
+    }
+}
+
+/// One node with its disk.
+#[derive(Debug)]
+struct Host {
+    raft: Option<Raft>,
+    incarnation: u64,
+    disk: Disk,
+    applied: u64,
+}
+
+/// How the world treats messages and disks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World {
+    /// Messages of a thousand that are lost.
+    pub(crate) lost: u64,
+    /// Messages of a thousand that come twice.
+    pub(crate) doubled: u64,
+    /// The longest that a message takes.
+    pub(crate) delay_max: Duration,
+    /// The longest that a write takes.
+    pub(crate) disk_max: Duration,
+}
+
+impl World {
+    pub(crate) const GOOD: Self =
+        Self { lost: 0, doubled: 0, delay_max: Duration::from_millis(2), disk_max: Duration::from_millis(2) };
+}
+
+#[derive(Debug)]
+enum Arrival {
+    Message(Message),
+    Persisted { node: NodeId, incarnation: u64, write: u64 },
+}
+
+/// A group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    hosts: BTreeMap<NodeId, Host>,
+    founders: Membership,
+    settings: Settings,
+    pub(crate) world: World,
+    /// Pairs that can't talk, in this direction.
+    pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    arrivals: BTreeMap<(Instant, u64), Arrival>,
+    arrived: u64,
+    pub(crate) now: Instant,
+    seed: Seed,
+    pub(crate) rng: Rng,
+    leaders: BTreeMap<u64, NodeId>,
+    /// What is committed, once and for all.
+    pub(crate) committed: Vec<Entry>,
+    pub(crate) answers: BTreeMap<u64, Result<Position, Refusal>>,
+    pub(crate) readable: BTreeMap<u64, Result<u64, Refusal>>,
+    tickets: u64,
+    pub(crate) messages: u64,
+    pub(crate) notes: Vec<(NodeId, Note)>,
+}
+
+impl Group {
+    /// Voters 1 to `voters`, and further nodes that know of nobody up to `nodes`.
+    pub(crate) fn new(voters: u8, nodes: u8, seed: u64, settings: Settings) -> Self {
+        let seed = Seed::new([7; 32]).split("group", seed);
+        let founders = Membership::new((1..=voters).map(node)).unwrap();
+        let rng = seed.split("world", 0).rng();
+        let mut group = Self {
+            hosts: BTreeMap::new(),
+            founders,
+            settings,
+            world: World::GOOD,
+            cut: BTreeSet::new(),
+            arrivals: BTreeMap::new(),
+            arrived: 0,
+            now: Instant::ZERO,
+            seed,
+            rng,
+            leaders: BTreeMap::new(),
+            committed: vec![],
+            answers: BTreeMap::new(),
+            readable: BTreeMap::new(),
+            tickets: 0,
+            messages: 0,
+            notes: vec![],
+        };
+        for number in 1..=nodes {
+            let host = Host { raft: None, incarnation: 0, disk: Disk::default(), applied: 0 };
+            group.hosts.insert(node(number), host);
+            group.start(node(number));
+        }
+        group
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.hosts.keys().copied().collect()
+    }
+
+    pub(crate) fn raft(&self, id: NodeId) -> Option<&Raft> {
+        self.hosts[&id].raft.as_ref()
+    }
+
+    pub(crate) fn is_up(&self, id: NodeId) -> bool {
+        self.hosts[&id].raft.is_some()
+    }
+
+    /// The leader of the newest term that is up.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let rafts = self.hosts.values().filter_map(|host| host.raft.as_ref());
+        rafts.filter(|raft| raft.is_leader()).max_by_key(|raft| raft.term()).map(Raft::id)
+    }
+
+    pub(crate) fn start(&mut self, id: NodeId) {
+        let now = self.moment();
+        let host = self.hosts.get_mut(&id).unwrap();
+        assert!(host.raft.is_none());
+        host.incarnation += 1;
+        host.applied = 0;
+        let start = Start {
+            id,
+            incarnation: host.incarnation,
+            vote: host.disk.vote,
+            base: Position::ZERO,
+            membership: self.founders.clone(),
+            entries: host.disk.entries.clone(),
+            settings: self.settings,
+        };
+        let rng = self.seed.split("raft", host.incarnation).split("of", u64::from(id.as_bytes()[0])).rng();
+        host.raft = Some(Raft::new(start, rng, now));
+    }
+
+    /// A node dies; of its writes that are not durable, a beginning stays.
+    pub(crate) fn crash(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.raft = None;
+        let kept = self.rng.below(host.disk.pending.len() as u64 + 1);
+        for write in std::mem::take(&mut host.disk.pending).into_iter().take(usize::try_from(kept).unwrap()) {
+            host.disk.apply(write);
+        }
+    }
+
+    pub(crate) fn give(&mut self, id: NodeId, event: Event) {
+        let now = self.moment();
+        let Some(raft) = &mut self.hosts.get_mut(&id).unwrap().raft else { return };
+        let mut out = vec![];
+        raft.step(now, event, &mut out);
+        raft.flush(now, &mut out);
+        raft.check();
+        let again = &mut vec![];
+        raft.flush(now, again);
+        assert!(again.is_empty(), "a second flush has nothing to do: {again:?}");
+        for effect in out {
+            self.perform(id, effect);
+        }
+    }
+
+    pub(crate) fn propose(&mut self, id: NodeId) -> u64 {
+        self.tickets += 1;
+        let command = Bytes::copy_from_slice(&self.tickets.to_le_bytes());
+        self.give(id, Event::Propose { ticket: self.tickets, command });
+        self.tickets
+    }
+
+    pub(crate) fn change(&mut self, id: NodeId, changes: Vec<Change>) -> u64 {
+        self.tickets += 1;
+        self.give(id, Event::Change { ticket: self.tickets, changes });
+        self.tickets
+    }
+
+    pub(crate) fn read(&mut self, id: NodeId) -> u64 {
+        self.tickets += 1;
+        self.give(id, Event::Read { ticket: self.tickets });
+        self.tickets
+    }
+
+    fn moment(&self) -> Now {
+        Now { mono: self.now, wall: WallTime::from_nanos(self.now.as_nanos()) }
+    }
+
+    fn below(&mut self, span: Duration) -> Duration {
+        Duration::from_nanos(self.rng.below(u64::try_from(span.as_nanos()).unwrap() + 1))
+    }
+
+    fn arrive(&mut self, at: Instant, arrival: Arrival) {
+        self.arrived += 1;
+        self.arrivals.insert((at, self.arrived), arrival);
+    }
+
+    fn perform(&mut self, id: NodeId, effect: Effect) {
+        match effect {
+            Effect::Persist(write) => {
+                let delay = self.below(self.world.disk_max);
+                let host = self.hosts.get_mut(&id).unwrap();
+                let (incarnation, number) = (host.incarnation, write.number);
+                host.disk.pending.push_back(write);
+                self.arrive(self.now + delay, Arrival::Persisted { node: id, incarnation, write: number });
+            }
+            Effect::Send(message) => self.send(message),
+            Effect::Apply(entries) => self.applied(id, entries),
+            Effect::Answered { ticket, result } => {
+                assert!(self.answers.insert(ticket, result).is_none(), "a ticket is answered once");
+                if let Ok(position) = result {
+                    let at = usize::try_from(position.index).unwrap() - 1;
+                    // Perhaps it is applied in this very turn.
+                    if let Some(entry) = self.committed.get(at) {
+                        assert_eq!(entry.position, position, "what is said to be committed is");
+                    }
+                }
+            }
+            Effect::Readable { ticket, result } => {
+                assert!(self.readable.insert(ticket, result).is_none(), "a read is answered once");
+            }
+            Effect::Note(note) => {
+                if let Note::Leads { term } = note {
+                    let first = *self.leaders.entry(term).or_insert(id);
+                    assert_eq!(first, id, "one leader in a term");
+                    self.is_complete(id);
+                }
+                self.notes.push((id, note));
+            }
+        }
+    }
+
+    /// A new leader has everything that was ever committed.
+    fn is_complete(&self, id: NodeId) {
+        let raft = self.hosts[&id].raft.as_ref().unwrap();
+        for entry in &self.committed {
+            assert_eq!(raft.entry(entry.position.index), Some(entry), "a leader has what is committed");
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        self.messages += 1;
+        let host = &self.hosts[&message.from];
+        let durable = host.disk.vote.term;
+        // A pre-vote speaks of a term to come.
+        if !matches!(message.body, Body::PreVote { .. } | Body::PreVoteReply { granted: true }) {
+            assert!(message.term <= durable, "{message:?} goes out before its term is durable");
+        }
+        if let Body::VoteReply { granted: true } = message.body
+            && message.term == durable
+        {
+            assert_eq!(host.disk.vote.candidate, Some(message.to), "a vote is durable before it is told");
+        }
+        if self.cut.contains(&(message.from, message.to)) || self.rng.below(1_000) < self.world.lost {
+            return;
+        }
+        let copies = 1 + u64::from(self.rng.below(1_000) < self.world.doubled);
+        for _ in 0..copies {
+            let delay = self.below(self.world.delay_max);
+            self.arrive(self.now + delay, Arrival::Message(message.clone()));
+        }
+    }
+
+    fn applied(&mut self, id: NodeId, entries: Vec<Entry>) {
+        for entry in entries {
+            let host = self.hosts.get_mut(&id).unwrap();
+            host.applied += 1;
+            let index = entry.position.index;
+            assert_eq!(index, host.applied, "entries are applied in their order");
+            let at = usize::try_from(index).unwrap() - 1;
+            match self.committed.get(at) {
+                Some(known) => assert_eq!(*known, entry, "what is committed never changes"),
+                None => self.committed.push(entry),
+            }
+        }
+    }
+
+    /// The next thing happens; returns false when it would be after `until`.
+    pub(crate) fn advance(&mut self, until: Instant) -> bool {
+        let arrival = self.arrivals.first_key_value().map(|(key, _)| key.0);
+        let deadlines = self.hosts.iter().filter_map(|(id, host)| Some((host.raft.as_ref()?.deadline()?, *id)));
+        let due = deadlines.min();
+        let next = arrival.into_iter().chain(due.map(|(at, _)| at)).min();
+        let Some(next) = next.filter(|at| *at <= until) else {
+            self.now = until;
+            return false;
+        };
+        self.now = next.max(self.now);
+        if arrival == Some(next) {
+            let (_, arrival) = self.arrivals.pop_first().unwrap();
+            self.deliver(arrival);
+        } else {
+            let (_, id) = due.expect("something is due");
+            self.give(id, Event::Wake);
+        }
+        true
+    }
+
+    fn deliver(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Message(message) => {
+                if !self.cut.contains(&(message.from, message.to)) {
+                    self.give(message.to, Event::Received(message));
+                }
+            }
+            Arrival::Persisted { node, incarnation, write } => {
+                let host = self.hosts.get_mut(&node).unwrap();
+                if host.incarnation != incarnation || host.raft.is_none() {
+                    return;
+                }
+                // Writes complete in their order.
+                while host.disk.pending.front().is_some_and(|pending| pending.number <= write) {
+                    let write = host.disk.pending.pop_front().unwrap();
+                    host.disk.apply(write);
+                }
+                self.give(node, Event::Persisted { write });
+            }
+        }
+    }
+
+    pub(crate) fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        while self.advance(until) {}
+    }
+
+    /// Runs until a ticket is answered.
+    pub(crate) fn answer(&mut self, ticket: u64, within: Duration) -> Option<Result<Position, Refusal>> {
+        let until = self.now + within;
+        while !self.answers.contains_key(&ticket) && self.advance(until) {}
+        self.answers.get(&ticket).copied()
+    }
+
+    /// Everything works from now on, and everybody is up.
+    pub(crate) fn heal(&mut self) {
+        self.world = World::GOOD;
+        self.cut.clear();
+        for id in self.nodes() {
+            if !self.is_up(id) {
+                self.start(id);
+            }
+        }
+    }
+
+    /// What is committed is durable with a majority of the voters in force.
+    pub(crate) fn is_durable(&self) {
+        let Some(last) = self.committed.last() else { return };
+        let has = |id: &NodeId| {
+            self.hosts[id].disk.entries.get(usize::try_from(last.position.index).unwrap() - 1) == Some(last)
+        };
+        let newest = self.committed.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some(membership.as_ref()),
+            Payload::Empty | Payload::Command(_) => None,
+        });
+        let membership = newest.unwrap_or(&self.founders);
+        assert!(dps_core::raft::quorum::has_majority(membership, has), "what is committed is durable with a majority");
+    }
+}

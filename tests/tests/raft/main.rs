@@ -1,0 +1,5 @@
+//! A group of nodes in memory: messages that are lost, repeated and late, disks that lose what was not durable, and the
+//! properties that must hold whatever happens.
+
+mod chaos;
+mod group;
