@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::group::{Group, World, node};
+use super::group::{Group, World, node, small};
 use dps_core::id::NodeId;
 use dps_core::raft::entry::Payload;
 use dps_core::raft::membership::Change;
@@ -103,7 +103,7 @@ impl Mood {
 
 fn pick(group: &mut Group) -> NodeId {
     let nodes = group.nodes();
-    nodes[usize::try_from(group.rng.below(nodes.len() as u64)).unwrap()]
+    nodes[small(group.rng.below(nodes.len() as u64))]
 }
 
 /// Who can talk to whom for a while.
@@ -139,8 +139,8 @@ fn trouble(group: &mut Group, mood: Mood) {
         group.world = World {
             lost: group.rng.below(200),
             doubled: group.rng.below(300),
-            delay_max: Duration::from_millis([5, 30, 100, 600][usize::try_from(group.rng.below(4)).unwrap()]),
-            disk_max: Duration::from_millis([2, 20, 150][usize::try_from(group.rng.below(3)).unwrap()]),
+            delay_max: Duration::from_millis([5, 30, 100, 600][small(group.rng.below(4))]),
+            disk_max: Duration::from_millis([2, 20, 150][small(group.rng.below(3))]),
         };
     }
     if mood.crashes {
@@ -223,7 +223,7 @@ impl Exercised {
 }
 
 fn chaos(seed: u64) -> Exercised {
-    let mut group = Group::new(1 + u8::try_from(seed % 5).unwrap(), 6, seed, Settings::STANDARD);
+    let mut group = Group::new(1 + (seed % 5) as u8, 6, seed, Settings::STANDARD);
     let mood = Mood::draw(&mut group);
     for _ in 0..200 {
         trouble(&mut group, mood);
@@ -247,10 +247,15 @@ fn chaos(seed: u64) -> Exercised {
     group.run(SECOND);
     assert!(group.readable[&read].is_ok(), "seed {seed}: a read is served when all is well");
     group.is_durable();
-    let (last, membership) = (group.raft(leader).unwrap().last(), group.raft(leader).unwrap().membership().clone());
+    let raft = group.raft(leader).expect("it is up");
+    let (last, membership) = (raft.last(), raft.membership().clone());
     assert!(!membership.is_joint(), "seed {seed}: a joint membership is left");
     for id in membership.members() {
-        assert_eq!(group.raft(id).unwrap().commit(), last.index, "seed {seed}: every member has everything");
+        assert_eq!(
+            group.raft(id).expect("all are up").commit(),
+            last.index,
+            "seed {seed}: every member has everything"
+        );
     }
     Exercised::of(&group)
 }

@@ -19,6 +19,10 @@ pub(crate) fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 20])
 }
 
+pub(crate) fn small(number: u64) -> usize {
+    usize::try_from(number).expect("it is small")
+}
+
 /// What a node has written: all of it, and how many writes of that are durable.
 #[derive(Debug, Default)]
 struct Disk {
@@ -31,14 +35,14 @@ struct Disk {
 impl Disk {
     fn apply(&mut self, write: Write) {
         if let Some(vote) = write.vote {
-            assert!(vote.term > self.vote.term || vote.term == self.vote.term, "terms never go back");
+            assert!(vote.term >= self.vote.term, "terms never go back");
             if vote.term == self.vote.term && self.vote.candidate.is_some() {
                 assert_eq!(vote, self.vote, "a vote is given once");
             }
             self.vote = vote;
         }
         if let Some(after) = write.truncate_after {
-            self.entries.truncate(usize::try_from(after).unwrap());
+            self.entries.truncate(small(after));
         }
         for entry in write.entries {
             assert_eq!(entry.position.index, self.entries.len() as u64 + 1, "entries are written in their order");
@@ -99,6 +103,8 @@ pub(crate) struct Group {
     pub(crate) committed: Vec<Entry>,
     pub(crate) answers: BTreeMap<u64, Result<Position, Refusal>>,
     pub(crate) readable: BTreeMap<u64, Result<u64, Refusal>>,
+    /// What was committed when each read came.
+    asked: BTreeMap<u64, u64>,
     tickets: u64,
     pub(crate) messages: u64,
     pub(crate) notes: Vec<(NodeId, Note)>,
@@ -108,7 +114,7 @@ impl Group {
     /// Voters 1 to `voters`, and further nodes that know of nobody up to `nodes`.
     pub(crate) fn new(voters: u8, nodes: u8, seed: u64, settings: Settings) -> Self {
         let seed = Seed::new([7; 32]).split("group", seed);
-        let founders = Membership::new((1..=voters).map(node)).unwrap();
+        let founders = Membership::new((1..=voters).map(node)).expect("there is a voter");
         let rng = seed.split("world", 0).rng();
         let mut group = Self {
             hosts: BTreeMap::new(),
@@ -125,6 +131,7 @@ impl Group {
             committed: vec![],
             answers: BTreeMap::new(),
             readable: BTreeMap::new(),
+            asked: BTreeMap::new(),
             tickets: 0,
             messages: 0,
             notes: vec![],
@@ -135,6 +142,10 @@ impl Group {
             group.start(node(number));
         }
         group
+    }
+
+    fn host(&mut self, id: NodeId) -> &mut Host {
+        self.hosts.get_mut(&id).expect("nobody speaks of strangers")
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
@@ -157,7 +168,7 @@ impl Group {
 
     pub(crate) fn start(&mut self, id: NodeId) {
         let now = self.moment();
-        let host = self.hosts.get_mut(&id).unwrap();
+        let host = self.hosts.get_mut(&id).expect("nobody speaks of strangers");
         assert!(host.raft.is_none());
         host.incarnation += 1;
         host.applied = 0;
@@ -176,17 +187,18 @@ impl Group {
 
     /// A node dies; of its writes that are not durable, a beginning stays.
     pub(crate) fn crash(&mut self, id: NodeId) {
-        let host = self.hosts.get_mut(&id).unwrap();
+        let pending = self.hosts[&id].disk.pending.len() as u64;
+        let kept = self.rng.below(pending + 1);
+        let host = self.host(id);
         host.raft = None;
-        let kept = self.rng.below(host.disk.pending.len() as u64 + 1);
-        for write in std::mem::take(&mut host.disk.pending).into_iter().take(usize::try_from(kept).unwrap()) {
+        for write in std::mem::take(&mut host.disk.pending).into_iter().take(small(kept)) {
             host.disk.apply(write);
         }
     }
 
     pub(crate) fn give(&mut self, id: NodeId, event: Event) {
         let now = self.moment();
-        let Some(raft) = &mut self.hosts.get_mut(&id).unwrap().raft else { return };
+        let Some(raft) = &mut self.host(id).raft else { return };
         let mut out = vec![];
         raft.step(now, event, &mut out);
         raft.flush(now, &mut out);
@@ -214,6 +226,7 @@ impl Group {
 
     pub(crate) fn read(&mut self, id: NodeId) -> u64 {
         self.tickets += 1;
+        self.asked.insert(self.tickets, self.committed.len() as u64);
         self.give(id, Event::Read { ticket: self.tickets });
         self.tickets
     }
@@ -223,7 +236,7 @@ impl Group {
     }
 
     fn below(&mut self, span: Duration) -> Duration {
-        Duration::from_nanos(self.rng.below(u64::try_from(span.as_nanos()).unwrap() + 1))
+        Duration::from_nanos(self.rng.below(u64::try_from(span.as_nanos()).expect("spans are short") + 1))
     }
 
     fn arrive(&mut self, at: Instant, arrival: Arrival) {
@@ -235,7 +248,7 @@ impl Group {
         match effect {
             Effect::Persist(write) => {
                 let delay = self.below(self.world.disk_max);
-                let host = self.hosts.get_mut(&id).unwrap();
+                let host = self.host(id);
                 let (incarnation, number) = (host.incarnation, write.number);
                 host.disk.pending.push_back(write);
                 self.arrive(self.now + delay, Arrival::Persisted { node: id, incarnation, write: number });
@@ -245,7 +258,7 @@ impl Group {
             Effect::Answered { ticket, result } => {
                 assert!(self.answers.insert(ticket, result).is_none(), "a ticket is answered once");
                 if let Ok(position) = result {
-                    let at = usize::try_from(position.index).unwrap() - 1;
+                    let at = small(position.index) - 1;
                     // Perhaps it is applied in this very turn.
                     if let Some(entry) = self.committed.get(at) {
                         assert_eq!(entry.position, position, "what is said to be committed is");
@@ -254,6 +267,9 @@ impl Group {
             }
             Effect::Readable { ticket, result } => {
                 assert!(self.readable.insert(ticket, result).is_none(), "a read is answered once");
+                if let Ok(index) = result {
+                    assert!(index >= self.asked[&ticket], "a read sees all that was committed when it came");
+                }
             }
             Effect::Note(note) => {
                 if let Note::Leads { term } = note {
@@ -268,7 +284,7 @@ impl Group {
 
     /// A new leader has everything that was ever committed.
     fn is_complete(&self, id: NodeId) {
-        let raft = self.hosts[&id].raft.as_ref().unwrap();
+        let raft = self.hosts[&id].raft.as_ref().expect("it just spoke");
         for entry in &self.committed {
             assert_eq!(raft.entry(entry.position.index), Some(entry), "a leader has what is committed");
         }
@@ -299,11 +315,11 @@ impl Group {
 
     fn applied(&mut self, id: NodeId, entries: Vec<Entry>) {
         for entry in entries {
-            let host = self.hosts.get_mut(&id).unwrap();
+            let host = self.host(id);
             host.applied += 1;
             let index = entry.position.index;
             assert_eq!(index, host.applied, "entries are applied in their order");
-            let at = usize::try_from(index).unwrap() - 1;
+            let at = small(index) - 1;
             match self.committed.get(at) {
                 Some(known) => assert_eq!(*known, entry, "what is committed never changes"),
                 None => self.committed.push(entry),
@@ -323,7 +339,7 @@ impl Group {
         };
         self.now = next.max(self.now);
         if arrival == Some(next) {
-            let (_, arrival) = self.arrivals.pop_first().unwrap();
+            let (_, arrival) = self.arrivals.pop_first().expect("it was just looked at");
             self.deliver(arrival);
         } else {
             let (_, id) = due.expect("something is due");
@@ -340,13 +356,13 @@ impl Group {
                 }
             }
             Arrival::Persisted { node, incarnation, write } => {
-                let host = self.hosts.get_mut(&node).unwrap();
+                let host = self.host(node);
                 if host.incarnation != incarnation || host.raft.is_none() {
                     return;
                 }
                 // Writes complete in their order.
                 while host.disk.pending.front().is_some_and(|pending| pending.number <= write) {
-                    let write = host.disk.pending.pop_front().unwrap();
+                    let write = host.disk.pending.pop_front().expect("it was just looked at");
                     host.disk.apply(write);
                 }
                 self.give(node, Event::Persisted { write });
@@ -380,9 +396,7 @@ impl Group {
     /// What is committed is durable with a majority of the voters in force.
     pub(crate) fn is_durable(&self) {
         let Some(last) = self.committed.last() else { return };
-        let has = |id: &NodeId| {
-            self.hosts[id].disk.entries.get(usize::try_from(last.position.index).unwrap() - 1) == Some(last)
-        };
+        let has = |id: &NodeId| self.hosts[id].disk.entries.get(small(last.position.index) - 1) == Some(last);
         let newest = self.committed.iter().rev().find_map(|entry| match &entry.payload {
             Payload::Membership(membership) => Some(membership.as_ref()),
             Payload::Empty | Payload::Command(_) => None,
