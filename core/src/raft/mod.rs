@@ -1,10 +1,10 @@
 //! Raft (Ongaro and Ousterhout 2014; Ongaro's thesis, 2014): a group of nodes that agree on a log.
 //!
-//! A chapter a file: [`election`](self) and its pre-vote, replication, membership, reads, transfer. The machine has no disk
+//! A chapter a file: elections with pre-vote, replication, membership, reads, transfer. The machine has no disk
 //! of its own: it says what to write ([`Effect::Persist`]), in which order, and holds every message back until the
 //! writes that it relies on are durable ([`Event::Persisted`]). Heartbeats within a term that is durable wait for none.
 //!
-//! What is durable may be kept by anything that completes writes in their order; the journal of dps does so.
+//! What is durable may be kept by anything that completes writes in their order.
 
 mod change;
 mod election;
