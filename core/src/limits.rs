@@ -106,6 +106,9 @@ pub const VOTERS_MAX: usize = 7;
 /// Nodes of a group that get its log without a vote.
 pub const LEARNERS_MAX: usize = 16;
 
+/// Nodes that one node of a group has ever heard of.
+pub const PEERS_MAX: usize = 1_024;
+
 /// Proposals of one node that are neither committed nor superseded.
 pub const TICKETS_MAX: usize = 16 << 10;
 

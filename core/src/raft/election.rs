@@ -149,9 +149,9 @@ impl Raft {
         if !granted && term > self.vote.term {
             return self.follow(now, term, None, out);
         }
-        let begun = self.vote.term + 1;
+        let (begun, is_voter) = (self.vote.term + 1, self.membership().is_voter(&from));
         let Role::PreCandidate(votes) = &mut self.role else { return };
-        if granted && term != begun {
+        if !is_voter || (granted && term != begun) {
             return;
         }
         votes.entry(from).or_insert(granted);
@@ -222,7 +222,11 @@ impl Raft {
 
     /// A vote of the present term came in.
     pub(super) fn voted(&mut self, now: Now, from: NodeId, granted: bool, out: &mut Vec<Effect>) {
+        let is_voter = self.membership().is_voter(&from);
         let Role::Candidate(votes) = &mut self.role else { return };
+        if !is_voter {
+            return;
+        }
         votes.entry(from).or_insert(granted);
         let Role::Candidate(votes) = &self.role else { return };
         match quorum::outcome(self.membership(), |voter| votes.get(voter).copied()) {

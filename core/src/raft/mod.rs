@@ -29,6 +29,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::NodeId;
+use crate::limits::PEERS_MAX;
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
@@ -319,6 +320,9 @@ impl Raft {
         let Message { from, incarnation, to, term, body } = message;
         if to != self.id || from == self.id {
             return reject(from, Reason::NotForUs, out);
+        }
+        if self.incarnations.len() >= PEERS_MAX && !self.incarnations.contains_key(&from) {
+            return reject(from, Reason::TooManyPeers, out);
         }
         let known = self.incarnations.entry(from).or_default();
         if incarnation < *known {

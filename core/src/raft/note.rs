@@ -56,6 +56,8 @@ pub enum Reason {
     NotForUs,
     /// The sender has started again since.
     OldIncarnation,
+    /// So many nodes never were in one group.
+    TooManyPeers,
     /// No group gets that far.
     AbsurdTerm,
     /// Two nodes lead in one term.
@@ -88,6 +90,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::NotForUs => "it is for another node",
             Self::OldIncarnation => "its sender has started again since",
+            Self::TooManyPeers => "no group has so many nodes",
             Self::AbsurdTerm => "no group gets to such a term",
             Self::SecondLeader => "another node leads this term",
             Self::MalformedEntries => "its entries do not follow each other",

@@ -24,7 +24,7 @@ pub(super) enum Mode {
 pub(super) struct Progress {
     /// What answers must echo to count. Another one is begun when the follower starts again.
     pub(super) session: u64,
-    /// The start of the follower that answers in this session; `None` before the first answer.
+    /// The start of the follower that answers; `None` before its first answer.
     pub(super) incarnation: Option<u64>,
     /// Everything up to here is the leader's and durable there.
     pub(super) matched: u64,

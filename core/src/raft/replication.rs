@@ -106,6 +106,10 @@ impl Raft {
     /// late must not cut what later ones brought. Returns whether they could be taken.
     fn take(&mut self, from: NodeId, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
         let base = self.log.base().index;
+        if entries.iter().any(|entry| entry.position.index == base && !self.log.has(entry.position)) {
+            reject(from, Reason::AgainstCommitted, out);
+            return false;
+        }
         let mut new = entries.into_iter().filter(|entry| entry.position.index > base).peekable();
         while new.next_if(|entry| self.log.has(entry.position)).is_some() {}
         let Some(first) = new.peek().map(|entry| entry.position.index) else { return true };

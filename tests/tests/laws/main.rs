@@ -10,6 +10,7 @@ mod get;
 mod log;
 mod node;
 mod put;
+mod raft;
 mod reserve;
 mod store;
 mod sweep;
@@ -58,7 +59,7 @@ impl Inhabited {
 
 /// Every machine of the core.
 fn inhabited() -> Vec<Inhabited> {
-    parts().into_iter().chain(tasks()).collect()
+    parts().into_iter().chain(groups()).chain(tasks()).collect()
 }
 
 /// The node and what it is made of.
@@ -118,6 +119,29 @@ fn parts() -> Vec<Inhabited> {
             ],
         ),
     ]
+}
+
+/// What talks to others of its kind.
+fn groups() -> Vec<Inhabited> {
+    vec![Inhabited::new(
+        raft::Council::new,
+        &[
+            "Persist",
+            "Send",
+            "Apply",
+            "Answered",
+            "Readable",
+            "Leads",
+            "LostQuorum",
+            "AsksForVotes",
+            "NotLeader",
+            "ChangePending",
+            "Transferring",
+            "Unconfirmed",
+            "Truncated",
+            "Rejected",
+        ],
+    )]
 }
 
 /// What has an end.

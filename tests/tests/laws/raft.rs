@@ -1,0 +1,169 @@
+//! Where a [`Raft`] lives: two peers that answer what they like, a slow disk, callers, and messages from nowhere.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use dps_core::id::NodeId;
+use dps_core::raft::entry::{Entry, Payload, Position};
+use dps_core::raft::membership::{Change, Membership};
+use dps_core::raft::message::{Appended, Body, Message};
+use dps_core::raft::settings::Settings;
+use dps_core::raft::{Effect, Event, Raft, Start, Vote};
+use dps_core::rng::{Rng, Seed};
+use dps_core::time::Now;
+use dps_tests::laws::Habitat;
+
+/// Nodes that there are; the first is the one that lives here, and the last takes no part at first.
+const NODES: u64 = 4;
+
+const fn node(number: u64) -> NodeId {
+    NodeId::from_bytes([number as u8; 20])
+}
+
+pub(crate) struct Council {
+    seed: u64,
+    /// Writes that are not durable.
+    writes: VecDeque<u64>,
+    /// Messages that were not answered.
+    asked: VecDeque<Message>,
+    tickets: u64,
+    /// The largest term that it has spoken of.
+    term: u64,
+}
+
+impl Council {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, writes: VecDeque::new(), asked: VecDeque::new(), tickets: 0, term: 0 }
+    }
+
+    /// What an honest peer might say.
+    fn answer(&mut self, rng: &mut Rng) -> Option<Message> {
+        let Message { to, term, body, .. } = self.asked.pop_front()?;
+        let yes = rng.chance(3, 4);
+        let body = match body {
+            Body::PreVote { .. } => Body::PreVoteReply { granted: yes },
+            Body::Vote { .. } => Body::VoteReply { granted: yes },
+            Body::Append { session, prev, entries, .. } => {
+                let index = entries.last().map_or(prev.index, |entry| entry.position.index);
+                let conflict = Appended::Conflict { prev: prev.index, hint: Position::ZERO };
+                let result = if yes { Appended::Matched { index } } else { conflict };
+                Body::AppendReply { session, result }
+            }
+            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round },
+            Body::Read { ticket } => Body::ReadReply { ticket, index: yes.then_some(1) },
+            Body::PreVoteReply { .. }
+            | Body::VoteReply { .. }
+            | Body::AppendReply { .. }
+            | Body::HeartbeatReply { .. }
+            | Body::ReadReply { .. }
+            | Body::TimeoutNow { .. }
+            | Body::Stale => return None,
+        };
+        Some(Message { from: to, incarnation: 1, to: node(1), term, body })
+    }
+
+    /// A message from anybody that says anything.
+    fn anything(&self, rng: &mut Rng) -> Message {
+        let term = (self.term + rng.below(4)).saturating_sub(1);
+        let mut position = || Position { term: rng.below(6), index: rng.below(6) };
+        let (last, prev) = (position(), position());
+        let [session, round, commit, ticket] = [(); 4].map(|()| rng.below(6));
+        let granted = rng.chance(1, 2);
+        let body = match rng.below(12) {
+            0 => Body::PreVote { last },
+            1 => Body::PreVoteReply { granted },
+            2 => Body::Vote { last, transfer: granted },
+            3 => Body::VoteReply { granted },
+            4 => Body::Append { session, prev, entries: entries(rng, prev, 0), commit },
+            5 => Body::Append { session, prev: Position::ZERO, entries: entries(rng, Position::ZERO, term), commit: 0 },
+            6 => Body::AppendReply { session, result: Appended::Matched { index: commit } },
+            7 => Body::AppendReply { session, result: Appended::Conflict { prev: commit, hint: last } },
+            8 => Body::Heartbeat { session, commit, round },
+            9 => Body::HeartbeatReply { session, round },
+            10 if granted => Body::Read { ticket },
+            10 => Body::ReadReply { ticket, index: Some(commit) },
+            _ if granted => Body::TimeoutNow { last },
+            _ => Body::Stale,
+        };
+        let from = node(1 + rng.below(NODES));
+        Message { from, incarnation: rng.below(3), to: node(1 + rng.below(8) / 7), term, body }
+    }
+}
+
+/// Entries that follow `prev`, mostly.
+fn entries(rng: &mut Rng, prev: Position, term: u64) -> Vec<Entry> {
+    let mut term = prev.term.max(term);
+    let count = rng.below(4);
+    let entry = |offset| {
+        term += rng.below(8) / 7;
+        let index = prev.index + 1 + offset + rng.below(20) / 19;
+        let payload = match rng.below(6) {
+            0 => Payload::Empty,
+            1 => Payload::Membership(group(1 + rng.below(NODES)).into()),
+            _ => Payload::Command(Bytes::copy_from_slice(&rng.bytes::<8>())),
+        };
+        Entry { position: Position { term, index }, payload }
+    };
+    (0..count).map(entry).collect()
+}
+
+fn group(voters: u64) -> Membership {
+    Membership::new((1..=voters).map(node)).expect("there is a voter")
+}
+
+impl Habitat for Council {
+    type Machine = Raft;
+
+    fn machine(&self) -> Raft {
+        let start = Start {
+            id: node(1),
+            incarnation: 1,
+            vote: Vote::default(),
+            base: Position::ZERO,
+            membership: group(1 + self.seed % 3),
+            entries: Vec::new(),
+            settings: Settings::STANDARD,
+        };
+        Raft::new(start, Seed::new([5; 32]).split("raft", self.seed).rng(), Now::default())
+    }
+
+    fn wake(&self) -> Event {
+        Event::Wake
+    }
+
+    fn event(&mut self, rng: &mut Rng) -> Option<Event> {
+        let ticket = self.tickets + 1;
+        match rng.below(24) {
+            0..=6 => return self.writes.pop_front().map(|write| Event::Persisted { write }),
+            7 if self.seed % 2 == 1 => return Some(Event::Received(self.anything(rng))),
+            7..=14 => return self.answer(rng).map(Event::Received),
+            15 => return Some(Event::Wake),
+            16 | 17 => return Some(Event::Transfer { to: node(1 + rng.below(NODES)) }),
+            _ => self.tickets = ticket,
+        }
+        let changes = || vec![Change::AddLearner(node(NODES)), Change::Remove(node(2))];
+        Some(match rng.below(6) {
+            0 => Event::Change { ticket, changes: changes()[usize::from(rng.chance(1, 2))..].to_vec() },
+            1 | 2 => Event::Read { ticket },
+            _ => Event::Propose { ticket, command: Bytes::copy_from_slice(&ticket.to_le_bytes()) },
+        })
+    }
+
+    fn observe(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Persist(write) => self.writes.push_back(write.number),
+                Effect::Send(message) => {
+                    self.term = self.term.max(message.term);
+                    self.asked.push_back(message.clone());
+                }
+                Effect::Apply(_) | Effect::Answered { .. } | Effect::Readable { .. } | Effect::Note(_) => {}
+            }
+        }
+    }
+
+    /// Entries are shared, not copied.
+    fn bytes(_effect: &Effect) -> usize {
+        0
+    }
+}
