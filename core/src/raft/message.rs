@@ -89,6 +89,8 @@ pub enum Body {
     },
     /// Answers that, once a majority has confirmed the leader.
     ReadReply {
+        /// Which start of the follower asked: a later one numbers its reads anew.
+        asker: u64,
         /// Echoed.
         ticket: u64,
         /// What must be applied before the read; `None` if the leader can't tell.

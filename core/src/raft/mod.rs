@@ -339,7 +339,8 @@ impl Raft {
             _ if term < self.vote.term => self.answer_old_term(from, &body, out),
             body => {
                 if term > self.vote.term {
-                    self.follow(now, term, None, out);
+                    let leads = matches!(body, Body::Append { .. } | Body::Heartbeat { .. });
+                    self.follow(now, term, leads.then_some(from), out);
                 }
                 self.received_in_term(now, from, incarnation, body, out);
             }
@@ -363,8 +364,12 @@ impl Raft {
             }
             Body::AppendReply { session, result } => self.appended(now, from, incarnation, session, result, out),
             Body::HeartbeatReply { session, round } => self.heard(from, incarnation, session, round, out),
-            Body::Read { ticket } => self.read_for(from, ticket, out),
-            Body::ReadReply { ticket, index } => self.read_answered(from, ticket, index, out),
+            Body::Read { ticket } => self.read_for(from, incarnation, ticket, out),
+            Body::ReadReply { asker, ticket, index } => {
+                if asker == self.incarnation {
+                    self.read_answered(from, ticket, index, out);
+                }
+            }
             Body::TimeoutNow { last } => self.take_over(now, from, last, out),
             Body::Stale => {}
             Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::Vote { .. } => {

@@ -37,6 +37,8 @@ pub(super) struct Progress {
     pub(super) heard: bool,
     /// The last round of heartbeats that it answered.
     pub(super) round: u64,
+    /// The last round of heartbeats that was begun when entries were sent.
+    sent_in: u64,
 }
 
 impl Progress {
@@ -51,6 +53,7 @@ impl Progress {
             in_flight: VecDeque::new(),
             heard: false,
             round: 0,
+            sent_in: 0,
         }
     }
 
@@ -62,8 +65,10 @@ impl Progress {
         }
     }
 
-    /// Entries up to `last` were sent, or a question where the logs meet if there were none.
-    pub(super) fn sent(&mut self, last: Option<u64>) {
+    /// Entries up to `last` were sent, or a question where the logs meet if there were none; `round` was the last round of
+    /// heartbeats.
+    pub(super) fn sent(&mut self, last: Option<u64>, round: u64) {
+        self.sent_in = round;
         match &mut self.mode {
             Mode::Probe { asked } => *asked = true,
             Mode::Replicate { asks } => {
@@ -102,8 +107,12 @@ impl Progress {
         true
     }
 
-    /// A heartbeat was answered by a follower that lacks something: what was on its way may be lost, so it is asked again.
-    pub(super) const fn answered(&mut self) {
+    /// A heartbeat was answered by a follower that lacks something. If the heartbeat was sent after the last entries, those may
+    /// be lost, and it is asked again.
+    pub(super) const fn answered(&mut self, round: u64) {
+        if round <= self.sent_in {
+            return;
+        }
         match &mut self.mode {
             Mode::Probe { asked } => *asked = false,
             Mode::Replicate { asks } => *asks = true,

@@ -19,8 +19,8 @@ use crate::limits::READS_MAX;
 enum Reader {
     /// A caller of this node.
     Local(u64),
-    /// A caller of a follower.
-    Remote(NodeId, u64),
+    /// A caller of a follower, and which start of that it is.
+    Remote(NodeId, u64, u64),
 }
 
 /// The reads that a leader has not confirmed.
@@ -41,12 +41,14 @@ impl Reads {
         self.round
     }
 
-    /// Begins a round if reads wait for one.
-    pub(super) fn begin_round(&mut self) -> bool {
-        self.waiting.back().is_some_and(|(round, ..)| *round == self.round + 1) && {
-            self.round += 1;
-            true
-        }
+    /// Whether reads wait for the next round.
+    pub(super) fn want_round(&self) -> bool {
+        self.waiting.back().is_some_and(|(round, ..)| *round == self.round + 1)
+    }
+
+    /// Begins a round.
+    pub(super) const fn begin_round(&mut self) {
+        self.round += 1;
     }
 
     /// Nobody can confirm them any more.
@@ -103,9 +105,9 @@ impl Raft {
     }
 
     /// A follower wants to read.
-    pub(super) fn read_for(&mut self, from: NodeId, ticket: u64, out: &mut Vec<Effect>) {
-        if !self.want_to_read(Reader::Remote(from, ticket)) {
-            self.send(from, Body::ReadReply { ticket, index: None }, 0, out);
+    pub(super) fn read_for(&mut self, from: NodeId, asker: u64, ticket: u64, out: &mut Vec<Effect>) {
+        if !self.want_to_read(Reader::Remote(from, asker, ticket)) {
+            self.send(from, Body::ReadReply { asker, ticket, index: None }, 0, out);
         }
     }
 
@@ -158,8 +160,8 @@ impl Raft {
         for (reader, index) in answers {
             match reader {
                 Reader::Local(ticket) => out.push(Effect::Readable { ticket, result: Ok(index) }),
-                Reader::Remote(node, ticket) => {
-                    self.send(node, Body::ReadReply { ticket, index: Some(index) }, 0, out);
+                Reader::Remote(node, asker, ticket) => {
+                    self.send(node, Body::ReadReply { asker, ticket, index: Some(index) }, 0, out);
                 }
             }
         }

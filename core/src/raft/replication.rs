@@ -25,8 +25,9 @@ impl Raft {
     pub(super) fn replicate(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.admit_reads();
         let Role::Leader(leader) = &mut self.role else { return };
-        let beats = leader.heartbeat_at <= now.mono || leader.reads.begin_round();
+        let beats = leader.heartbeat_at <= now.mono || leader.reads.want_round();
         if beats {
+            leader.reads.begin_round();
             leader.heartbeat_at = now.mono + self.settings.heartbeat_interval;
         }
         let round = leader.reads.round();
@@ -37,7 +38,7 @@ impl Raft {
                 let (session, commit) = (progress.session, progress.matched.min(self.commit));
                 self.send(follower, Body::Heartbeat { session, commit, round }, 0, out);
             }
-            self.send_entries(follower, out);
+            self.send_entries(follower, round, out);
         }
         self.confirm_reads(out);
         self.hand_over(out);
@@ -52,7 +53,7 @@ impl Raft {
     }
 
     /// Sends as much as may be on its way.
-    fn send_entries(&mut self, to: NodeId, out: &mut Vec<Effect>) {
+    fn send_entries(&mut self, to: NodeId, round: u64, out: &mut Vec<Effect>) {
         let (settings, last, commit) = (self.settings, self.log.last().index, self.commit);
         loop {
             let Some(progress) = self.progress(&to) else { return };
@@ -67,7 +68,7 @@ impl Raft {
             let count = if open { settings.append_entries_max } else { 0 };
             let entries = self.log.slice(first, count, settings.append_bytes_max);
             let sent = entries.last().map(|entry| entry.position.index);
-            self.progress(&to).expect("it was there").sent(sent);
+            self.progress(&to).expect("it was there").sent(sent, round);
             self.send(to, Body::Append { session, prev, entries, commit }, 0, out);
         }
     }
@@ -189,7 +190,7 @@ impl Raft {
         let progress = self.progress(&from).expect("it is in session");
         progress.round = progress.round.max(round);
         if progress.matched < last {
-            progress.answered();
+            progress.answered(round);
         }
     }
 

@@ -50,7 +50,7 @@ impl Council {
                 Body::AppendReply { session, result }
             }
             Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round },
-            Body::Read { ticket } => Body::ReadReply { ticket, index: yes.then_some(1) },
+            Body::Read { ticket } => Body::ReadReply { asker: 1, ticket, index: yes.then_some(1) },
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply { .. }
@@ -81,7 +81,7 @@ impl Council {
             8 => Body::Heartbeat { session, commit, round },
             9 => Body::HeartbeatReply { session, round },
             10 if granted => Body::Read { ticket },
-            10 => Body::ReadReply { ticket, index: Some(commit) },
+            10 => Body::ReadReply { asker: 1, ticket, index: Some(commit) },
             _ if granted => Body::TimeoutNow { last },
             _ => Body::Stale,
         };
@@ -138,7 +138,7 @@ impl Habitat for Council {
             7 if self.seed % 2 == 1 => return Some(Event::Received(self.anything(rng))),
             7..=14 => return self.answer(rng).map(Event::Received),
             15 => return Some(Event::Wake),
-            16 | 17 => return Some(Event::Transfer { to: node(1 + rng.below(NODES)) }),
+            16 | 17 => return Some(Event::Transfer { to: node(2 + rng.below(8) / 7) }),
             _ => self.tickets = ticket,
         }
         let changes = || vec![Change::AddLearner(node(NODES)), Change::Remove(node(2))];

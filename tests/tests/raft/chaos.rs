@@ -141,6 +141,7 @@ fn trouble(group: &mut Group, mood: Mood) {
             doubled: group.rng.below(300),
             delay_max: Duration::from_millis([5, 30, 100, 600][small(group.rng.below(4))]),
             disk_max: Duration::from_millis([2, 20, 150][small(group.rng.below(3))]),
+            steady: false,
         };
     }
     if mood.crashes {

@@ -15,6 +15,8 @@ use dps_core::raft::{Effect, Event, Note, Raft, Refusal, Start, Vote, Write};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::{Instant, Now, WallTime};
 
+use crate::words::{Named, Said, Sent, brief, is_routine};
+
 pub(crate) fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 20])
 }
@@ -71,11 +73,21 @@ pub(crate) struct World {
     pub(crate) delay_max: Duration,
     /// The longest that a write takes.
     pub(crate) disk_max: Duration,
+    /// Whether everything takes its longest.
+    pub(crate) steady: bool,
 }
 
 impl World {
-    pub(crate) const GOOD: Self =
-        Self { lost: 0, doubled: 0, delay_max: Duration::from_millis(2), disk_max: Duration::from_millis(2) };
+    pub(crate) const GOOD: Self = Self {
+        lost: 0,
+        doubled: 0,
+        delay_max: Duration::from_millis(2),
+        disk_max: Duration::from_millis(2),
+        steady: false,
+    };
+
+    /// Each message takes two milliseconds and each write one, so that a story can be followed.
+    pub(crate) const STEADY: Self = Self { disk_max: Duration::from_millis(1), steady: true, ..Self::GOOD };
 }
 
 #[derive(Debug)]
@@ -108,6 +120,8 @@ pub(crate) struct Group {
     tickets: u64,
     pub(crate) messages: u64,
     pub(crate) notes: Vec<(NodeId, Note)>,
+    /// What happened, a line each, for who wants to read it.
+    pub(crate) told: Vec<String>,
 }
 
 impl Group {
@@ -135,6 +149,7 @@ impl Group {
             tickets: 0,
             messages: 0,
             notes: vec![],
+            told: vec![],
         };
         for number in 1..=nodes {
             let host = Host { raft: None, incarnation: 0, disk: Disk::default(), applied: 0 };
@@ -183,6 +198,11 @@ impl Group {
         };
         let rng = self.seed.split("raft", host.incarnation).split("of", u64::from(id.as_bytes()[0])).rng();
         host.raft = Some(Raft::new(start, rng, now));
+    }
+
+    pub(crate) fn tell(&mut self, line: &str) {
+        let micros = self.now.as_nanos() / 1_000;
+        self.told.push(format!("{:4}.{} ms  {line}", micros / 1_000, micros % 1_000 / 100));
     }
 
     /// A node dies; of its writes that are not durable, a beginning stays.
@@ -236,6 +256,9 @@ impl Group {
     }
 
     fn below(&mut self, span: Duration) -> Duration {
+        if self.world.steady {
+            return span;
+        }
         Duration::from_nanos(self.rng.below(u64::try_from(span.as_nanos()).expect("spans are short") + 1))
     }
 
@@ -277,6 +300,7 @@ impl Group {
                     assert_eq!(first, id, "one leader in a term");
                     self.is_complete(id);
                 }
+                self.tell(&format!("{} {}", Named(id), brief(&note.to_string())));
                 self.notes.push((id, note));
             }
         }
@@ -303,7 +327,11 @@ impl Group {
         {
             assert_eq!(host.disk.vote.candidate, Some(message.to), "a vote is durable before it is told");
         }
-        if self.cut.contains(&(message.from, message.to)) || self.rng.below(1_000) < self.world.lost {
+        let lost = self.cut.contains(&(message.from, message.to)) || self.rng.below(1_000) < self.world.lost;
+        if !is_routine(&message.body) {
+            self.tell(&format!("{} {}", Named(message.from), Sent(&message, lost)));
+        }
+        if lost {
             return;
         }
         let copies = 1 + u64::from(self.rng.below(1_000) < self.world.doubled);
@@ -319,6 +347,7 @@ impl Group {
             host.applied += 1;
             let index = entry.position.index;
             assert_eq!(index, host.applied, "entries are applied in their order");
+            self.tell(&format!("{} applies {}", Named(id), Said(&entry)));
             let at = small(index) - 1;
             match self.committed.get(at) {
                 Some(known) => assert_eq!(*known, entry, "what is committed never changes"),

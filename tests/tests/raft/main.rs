@@ -3,4 +3,6 @@
 
 mod chaos;
 mod group;
+mod stories;
 mod tables;
+mod words;
