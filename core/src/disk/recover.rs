@@ -186,7 +186,9 @@ impl Recovery {
             }
             if let Some(current) = &mut self.current {
                 if let Some(step) = current.release(&mut self.ending, &mut self.notes, self.kind) {
-                    return step;
+                    // What is lost before a record is told before it.
+                    self.tail.push_back(step);
+                    continue;
                 }
                 if current.scanned {
                     self.finish_file();

@@ -18,8 +18,10 @@ use crate::disk::{Disk, FileClass, HarmKind, READ_ERROR};
 const RECORD_OVERHEAD: usize = 256;
 
 /// A chunk that was bad and that a put stored anew.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Healed {
+    /// Where bad copies of it were found. One that was found nowhere else may have met its injection long before.
+    places: Vec<Place>,
     /// When the put was acknowledged.
     at: u64,
     /// The disk's count of injections when the chunk was reported. Later ones may have met the new copy: it may be that
@@ -28,8 +30,10 @@ struct Healed {
 }
 
 /// A chunk that was reported as bad.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Reported {
+    /// Where bad copies of it were found.
+    places: Vec<Place>,
     /// A file that it belongs to.
     file: FileId,
     /// When.
@@ -65,10 +69,10 @@ impl Damages {
             reported.at < opened && (reported.file == file || chunks.contains(chunk))
         };
         let found = self.reported.iter().filter(|(chunk, reported)| is_healed(chunk, reported));
-        let found: Vec<(ChunkId, u64)> = found.map(|(chunk, reported)| (*chunk, reported.stamp)).collect();
-        for (chunk, stamp) in found {
-            self.reported.remove(&chunk);
-            self.healed.insert(chunk, Healed { at: now, stamp });
+        let found: Vec<ChunkId> = found.map(|(chunk, _)| *chunk).collect();
+        for chunk in found {
+            let Reported { places, stamp, .. } = self.reported.remove(&chunk).expect("just listed");
+            self.healed.insert(chunk, Healed { places, at: now, stamp });
         }
     }
 
@@ -82,7 +86,10 @@ impl Damages {
         (opened, at): (u64, u64),
         findings: &mut Findings,
     ) {
-        let healed = self.healed.get(&chunk).filter(|healed| healed.at < opened);
+        let place = place_of(fault);
+        // The copy that another one was found missing beside is a new one, but it may be older than that finding.
+        let is_known = |healed: &&Healed| place.is_none_or(|place| healed.places.contains(&place));
+        let healed = self.healed.get(&chunk).filter(|healed| healed.at < opened).filter(is_known);
         let since = healed.map_or(0, |healed| healed.stamp);
         // Where the record of the whole copy is lost later on, a start falls back to the bad one.
         let fallen_back = since > 0 && disk.is_class_harmed(FileClass::Volume, since);
@@ -91,7 +98,8 @@ impl Damages {
             let text = format!("chunk {chunk} of file {file} is reported as bad, but nothing harmed it: {fault:?}");
             findings.correctness("D1", at, text);
         }
-        self.reported.entry(chunk).or_insert(Reported { file, at, stamp: disk.stamp() });
+        let reported = Reported { places: Vec::new(), file, at, stamp: disk.stamp() };
+        self.reported.entry(chunk).or_insert(reported).places.extend(place);
     }
 
     /// Whether an injection after `since` explains the fault.
@@ -224,6 +232,14 @@ pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
         | RequestError::RangeOutside { .. }
         | RequestError::BadChunk { .. }
         | RequestError::TooLarge => None,
+    }
+}
+
+/// Where a bad copy is, if there is any.
+const fn place_of(fault: &ChunkFault) -> Option<Place> {
+    match fault {
+        ChunkFault::Mismatch(place) | ChunkFault::Unreadable(place, _) => Some(*place),
+        ChunkFault::Missing { .. } | ChunkFault::Malformed => None,
     }
 }
 
