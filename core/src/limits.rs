@@ -100,6 +100,12 @@ pub const FINDINGS_MAX: u32 = 1_000;
 /// Damages that recovery keeps in full; further ones are only counted.
 pub const DAMAGES_MAX: usize = 1_000;
 
+/// Strays that a verification names; a start notes all of them.
+pub const STRAYS_TOLD_MAX: usize = 1_000;
+
+/// No segment or volume has a larger number, so that there are always more.
+pub const FILE_NUMBER_MAX: u64 = u64::MAX / 4;
+
 /// Voters of a group.
 pub const VOTERS_MAX: usize = 7;
 

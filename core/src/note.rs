@@ -4,6 +4,7 @@
 use core::fmt;
 
 use crate::disk::damage::Damage;
+use crate::disk::stray::Stray;
 use crate::disk::{DiskError, File};
 use crate::id::ChunkId;
 use crate::keystore::Place;
@@ -44,6 +45,8 @@ pub enum Note {
     },
     /// Records that were durable once are lost.
     Damaged(Damage),
+    /// A file is under a name that is not its own.
+    Stray(Stray),
     /// A boot record is missing or damaged; the other one served.
     BootRecordDamaged(File),
     /// A catalog of volumes is missing or damaged; the other one served, if there is one.
@@ -137,6 +140,7 @@ impl fmt::Display for Note {
             }
             Self::TailCopied { from, to, records } => write!(f, "{records} records of {from} copied to {to}"),
             Self::Damaged(damage) => damage.fmt(f),
+            Self::Stray(stray) => stray.fmt(f),
             Self::BootRecordDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
             Self::CatalogDamaged(file) => write!(f, "{file} is missing or damaged; the other one is used"),
             Self::CheckpointUnusable { volume } => {

@@ -10,6 +10,7 @@ use dps_core::disk::boot::BootRecord;
 use dps_core::disk::fresh::Fresh;
 use dps_core::disk::record::volume::{DropRecord, MarkRecord};
 use dps_core::disk::record::{FileKey, FileKind, HEADER_LEN, Head, Header, Kind, Parsed, Predecessor, Stamp, parse};
+use dps_core::disk::stray::Strays;
 use dps_core::disk::writer::{Writer, WriterOp};
 use dps_core::disk::{DiskReply, DiskRequest};
 use dps_core::id::{ChunkId, FileId, VerifiedChunk};
@@ -205,7 +206,8 @@ impl Author {
         let offset = old.records.iter().rfind(|record| record.header.position <= durable).map_or(0, Honest::end);
         old.end = Some(durable);
         let old = &self.image.written[&number];
-        let mut fresh = Fresh::new(boot, self.image.kind, Predecessor { number, position: durable, offset });
+        let end = Predecessor { number, position: durable, offset };
+        let mut fresh = Fresh::new(boot, self.image.kind, end, &Strays::default());
         for record in old.records.iter().filter(|record| record.header.position > durable) {
             match record.header.kind {
                 Kind::Entry => _ = fresh.entry(&record.covered),

@@ -43,7 +43,7 @@ pub(crate) fn note(note: &Note) {
         Note::Damaged(_) | Note::ChunkMismatch { .. } | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
             warn!("{note}")
         }
-        Note::RemovalFailed { .. } => warn!("{note}"),
+        Note::RemovalFailed { .. } | Note::Stray(_) => warn!("{note}"),
         Note::VolumeRemoved { .. } | Note::Scrubbed { .. } => info!("{note}"),
         Note::ReserveMade { .. } | Note::ReserveReleased { .. } | Note::ReserveFailed(_) => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.

@@ -267,6 +267,59 @@ fn a_journal_that_has_rotted() {
     assert!(kept.0.succeed(["get", &target]) == content(2), "other has other bytes");
 }
 
+/// What a verification tells that ends with this code.
+fn verify(kept: &Kept, code: &str) -> String {
+    let ended = kept.0.run(["verify"]);
+    assert!(ended.code == 8 && ended.stderr.contains(&format!("error[{code}]")), "{ended:?}");
+    String::from_utf8(ended.stdout).expect("findings are text")
+}
+
+#[test]
+fn a_volume_under_another_name() {
+    let kept = Kept::new();
+    let data = kept.0.store().join("data");
+    let names = kept.0.entries("store/data");
+    let volume = names.iter().find(|name| name.ends_with(".kdht")).expect("there are volumes").clone();
+    let (from, to) = (data.join(&volume), data.join("000078.kdht"));
+    // Copied in: nothing is lost, and nothing of the copy is used.
+    fs::copy(&from, &to).unwrap();
+    let stray = ["data/000078.kdht".to_owned(), format!("data/{volume}")];
+    let found = verify(&kept, "E_STRAY");
+    assert!(stray.iter().all(|part| found.contains(part)), "{found}");
+    kept.is_whole();
+    // Renamed: its files are missed, and nothing removes it.
+    fs::remove_file(&from).unwrap();
+    let found = verify(&kept, "E_DAMAGED");
+    assert!(stray.iter().all(|part| found.contains(part)), "{found}");
+    let bytes = fs::read(&to).unwrap();
+    kept.0.run(["gc"]);
+    kept.0.run(["gc"]);
+    assert!(fs::read(&to).unwrap() == bytes, "it is as it was");
+    fs::rename(&to, &from).unwrap();
+    kept.is_whole();
+    kept.0.succeed(["gc"]);
+    kept.0.succeed(["verify"]);
+    kept.is_whole();
+}
+
+#[test]
+fn a_journal_segment_under_another_name() {
+    let kept = Kept::new();
+    let journal = kept.0.store().join("journal");
+    for segment in kept.0.entries("store/journal") {
+        let (from, to) = (journal.join(&segment), journal.join("000078.log"));
+        fs::rename(&from, &to).unwrap();
+        let named = format!("journal/{segment}");
+        told(&kept.0, &["get", "old", "-o", "out"], 8, "E_LEDGER_DAMAGED", &[&named]);
+        let found = verify(&kept, "E_DAMAGED");
+        assert_eq!(found.matches(&format!("{named} is missing")).count(), 1, "{found}");
+        assert!(found.contains(&format!("journal/000078.log is {named} under another name")), "{found}");
+        fs::rename(&to, &from).unwrap();
+        kept.is_whole();
+    }
+    kept.0.succeed(["verify"]);
+}
+
 #[test]
 fn an_output_on_a_full_disk() {
     let kept = Kept::new();

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::record::volume::{DropRecord, MarkRecord};
 use super::record::{FileKind, Head, Kind, Predecessor, Stamp};
+use super::stray::Strays;
 use super::writer::{Writer, WriterOp, Written};
 use super::{DiskError, DiskRequest, DiskResult, File};
 use crate::disk::boot::BootRecord;
@@ -21,15 +22,15 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// The successor of an older file that ends at `predecessor`.
+    /// The successor of an older file that ends at `predecessor`, past all strays.
     ///
     /// # Panics
     /// When there is no older file.
     #[must_use]
-    pub fn new(boot: &BootRecord, kind: FileKind, predecessor: Predecessor) -> Self {
+    pub fn new(boot: &BootRecord, kind: FileKind, predecessor: Predecessor, strays: &Strays) -> Self {
         // So its staged file has a number above those of boot records, catalogs and checkpoints.
         assert!(predecessor.number > 0, "a file that goes on has one before it");
-        let number = predecessor.number + 1;
+        let number = strays.next(kind, predecessor.number);
         let stamp = Stamp::new(&boot.key, kind, number);
         let head = Head { predecessor, store: boot.store, boot_random: boot.random };
         // Journals and volumes are recovered one after the other, so their staged files could share a number; they

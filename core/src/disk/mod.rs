@@ -16,6 +16,7 @@ pub mod recover;
 pub mod reserve;
 pub mod scan;
 pub mod scrub;
+pub mod stray;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod writer;

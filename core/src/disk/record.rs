@@ -218,6 +218,20 @@ impl Stamp {
         Self { kind, number, salt }
     }
 
+    /// The stamp that the first bytes of a file bear: those of a whole head. `None` if they are none. Whether it is a stamp
+    /// of this store is not looked at.
+    #[must_use]
+    pub fn claimed(bytes: &[u8]) -> Option<Self> {
+        let header: &[u8; HEADER_LEN] = bytes.first_chunk()?;
+        let number = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes of a header"));
+        let kind = [FileKind::Journal, FileKind::Volume].into_iter().find(|kind| header[..4] == kind.magic())?;
+        let claimed = Self { kind, number: number(8), salt: number(48) };
+        match parse(&claimed, 0, bytes) {
+            Parsed::Record(header) if header.kind == Kind::Head && header.position == 1 => Some(claimed),
+            Parsed::Record(_) | Parsed::Need(_) | Parsed::Broken => None,
+        }
+    }
+
     /// Journal or volume.
     #[must_use]
     pub const fn kind(&self) -> FileKind {

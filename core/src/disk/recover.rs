@@ -8,7 +8,7 @@
 
 mod current;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
@@ -110,6 +110,8 @@ pub struct Recovery {
     /// The same head while the file before is read: what it says is missing lies between the two.
     next_head: Option<Head>,
     current: Option<Current>,
+    /// Files that were begun on and whose head is lost, so that nothing says which one was before them.
+    headless: BTreeSet<u64>,
     notes: VecDeque<Note>,
     /// What is left of a file's end and counts.
     tail: VecDeque<Step>,
@@ -138,6 +140,7 @@ impl Recovery {
             head: None,
             next_head: None,
             current: None,
+            headless: BTreeSet::new(),
             notes: VecDeque::new(),
             tail: VecDeque::new(),
             ending: Ending::default(),
@@ -226,11 +229,20 @@ impl Recovery {
         }
     }
 
-    /// The last file before `number` of which nothing says where it ends, with what is whole of it; see
+    /// Where records that come before those of file `number` may have been lost without a trace: all of a file that is
+    /// not there, if the head of the next one is lost, too; or the end of a file that nothing bounds, see
     /// [`Ending::endless`].
     #[must_use]
-    pub fn endless_before(&self, number: u64) -> Option<(u64, (u64, u64))> {
-        self.ending.endless.range(..number).next_back().map(|(endless, end)| (*endless, *end))
+    pub fn doubt_before(&self, number: u64) -> Option<Damage> {
+        let is_there = |number: u64| self.files.binary_search_by_key(&number, |(number, _)| *number).is_ok();
+        let before = self.headless.range(..=number).rev().map(|headless| headless - 1);
+        if let Some(missing) = before.filter(|number| *number > 0).find(|number| !is_there(*number)) {
+            let file = self.kind.file(missing);
+            return Some(Damage { file, offset: 0, first: 1, last: 1, kind: DamageKind::Missing });
+        }
+        let (endless, (position, offset)) = self.ending.endless.range(..number).next_back()?;
+        let (file, first) = (self.kind.file(*endless), position + 1);
+        Some(Damage { file, offset: *offset, first, last: first, kind: DamageKind::Broken })
     }
 
     /// How the files ended. Call when [`Step::End`] came.
@@ -269,6 +281,9 @@ impl Recovery {
         let mut current = Current::new(Stamp::new(&self.key, self.kind, number), len, self.floors.get(&number));
         current.end = self.catalog.as_ref().and_then(|catalog| catalog.end(number));
         current.has_head = has_head;
+        if !has_head {
+            self.headless.insert(number);
+        }
         self.current = Some(current);
         // `at` is that of the successor now.
         if self.at < self.files.len() {

@@ -17,6 +17,7 @@ use crate::disk::damage::Damage;
 use crate::disk::fresh::Fresh;
 use crate::disk::record::FileKind;
 use crate::disk::recover::{Ending, Recovery as Files, Standing, Step as FileStep};
+use crate::disk::stray::Strays;
 use crate::disk::writer::Written;
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
 use crate::limits::STEP_ITEMS_MAX;
@@ -60,6 +61,7 @@ pub struct Recovery {
     /// Number and length of the checkpoints that are there.
     checkpoints: Vec<(u64, u64)>,
     floors: BTreeMap<u64, u64>,
+    strays: Strays,
     /// The catalog that counts.
     catalog: Option<Catalog>,
     history: History,
@@ -89,6 +91,7 @@ impl Recovery {
             volumes,
             checkpoints: Vec::new(),
             floors,
+            strays: Strays::default(),
             catalog: None,
             history: History::new(&[]),
             state: Some(State::Cataloging(Reading::new(boot.store))),
@@ -104,6 +107,12 @@ impl Recovery {
     #[must_use]
     pub fn with_checkpoints(self, checkpoints: Vec<(u64, u64)>) -> Self {
         Self { checkpoints, ..self }
+    }
+
+    /// No new volume takes the place of one of these strays.
+    #[must_use]
+    pub fn beside(self, strays: Strays) -> Self {
+        Self { strays, ..self }
     }
 
     /// The next step.
@@ -183,13 +192,14 @@ impl Recovery {
             None => store.continue_after(ending.last),
         }
         if let Some(error) = self.read_only {
-            let file = ending.refused.map_or(File::Volume(ending.last.number + 1), |(file, _)| file);
-            store.stop(file, error);
+            let next = File::Volume(self.strays.next(FileKind::Volume, ending.last.number));
+            store.stop(ending.refused.map_or(next, |(file, _)| file), error);
         }
         let mut lost: Vec<u64> = ending.damages.iter().filter_map(volume_of).collect();
         lost.sort_unstable();
         lost.dedup();
         store.lose(lost);
+        store.beside(self.strays);
         store.take_catalog(self.catalog, ending.ends);
         store.want_checkpoints(ending.whole);
         (store, ending.damages)
@@ -278,7 +288,7 @@ impl Recovery {
         if ending.closed || ending.last.number == 0 || self.read_only.is_some() {
             return (State::Ready(ending, None), None);
         }
-        let fresh = Fresh::new(&self.boot, FileKind::Volume, ending.last);
+        let fresh = Fresh::new(&self.boot, FileKind::Volume, ending.last, &self.strays);
         (State::Copying { ending, copies: Vec::new(), fresh }, None)
     }
 

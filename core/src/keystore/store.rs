@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::disk::boot::BootRecord;
 use crate::disk::catalog::Catalog;
 use crate::disk::record::Predecessor;
+use crate::disk::stray::Strays;
 use crate::disk::writer::{Writer, WriterOp};
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::{ChunkId, VerifiedChunk};
@@ -225,6 +226,7 @@ pub struct Store {
     index: Index,
     /// The newest file before `writer`, as that one's head names it.
     predecessor: Predecessor,
+    strays: Strays,
     writer: Option<Writer>,
     next_sequence: u64,
     /// Appended and not durable, by position in the volume being written.
@@ -260,6 +262,7 @@ impl Store {
             volume_bytes: config.volume_bytes(),
             index,
             predecessor: Predecessor::default(),
+            strays: Strays::default(),
             writer: None,
             next_sequence,
             pending: BTreeMap::new(),
@@ -301,6 +304,11 @@ impl Store {
     /// The next volume comes after this one.
     pub(super) const fn continue_after(&mut self, predecessor: Predecessor) {
         self.predecessor = predecessor;
+    }
+
+    /// No new volume takes the place of one of these strays.
+    pub(super) fn beside(&mut self, strays: Strays) {
+        self.strays = strays;
     }
 
     /// Writes nothing in this boot.

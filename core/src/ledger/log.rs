@@ -12,6 +12,7 @@ use super::entry::Entry;
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
 use crate::disk::record::{FileKind, Head, Kind, Predecessor, Stamp};
+use crate::disk::stray::Strays;
 use crate::disk::writer::{Writer, WriterOp};
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::limits::PROPOSALS_MAX;
@@ -122,6 +123,7 @@ pub struct Log {
     segment_bytes: u64,
     settle_after: Duration,
     predecessor: Predecessor,
+    strays: Strays,
     writer: Option<Writer>,
     next_index: u64,
     /// Waiting for the next segment, or for the end of the turn.
@@ -150,6 +152,7 @@ impl Log {
             segment_bytes: config.segment_bytes(),
             settle_after: config.settle_after(),
             predecessor,
+            strays: Strays::default(),
             writer,
             next_index: last_index + 1,
             queue: VecDeque::new(),
@@ -160,6 +163,11 @@ impl Log {
             closing: false,
             closed: false,
         }
+    }
+
+    /// No new segment takes the place of one of these strays.
+    pub(super) fn beside(self, strays: Strays) -> Self {
+        Self { strays, ..self }
     }
 
     /// Writes nothing in this boot.
@@ -215,7 +223,8 @@ impl Log {
             out.push(Effect::Note(Note::Sealed(writer.file())));
         }
         assert!(self.in_flight.is_empty(), "a sealed segment has nothing in flight");
-        let stamp = Stamp::new(&self.boot.key, FileKind::Journal, self.predecessor.number + 1);
+        let number = self.strays.next(FileKind::Journal, self.predecessor.number);
+        let stamp = Stamp::new(&self.boot.key, FileKind::Journal, number);
         let head = Head { predecessor: self.predecessor, store: self.boot.store, boot_random: self.boot.random };
         let writer = Writer::create(stamp, self.boot.boot, &head);
         out.push(Effect::Note(Note::Created(writer.file())));

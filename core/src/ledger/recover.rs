@@ -15,6 +15,7 @@ use crate::disk::fresh::Fresh;
 use crate::disk::record::FileKind;
 use crate::disk::recover::{Ending, Recovery as Files, Standing, Step as FileStep};
 use crate::disk::scan::Record;
+use crate::disk::stray::Strays;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
@@ -65,6 +66,7 @@ pub struct Recovery {
     ledger: Ledger,
     /// The numbers of the segments that are there, ascending.
     segments: Vec<u64>,
+    strays: Strays,
     /// Whether anything is known to be lost.
     is_damaged: bool,
     last_index: u64,
@@ -92,6 +94,7 @@ impl Recovery {
             config: *config,
             boot,
             segments: numbers,
+            strays: Strays::default(),
             is_damaged: false,
             state: Some(State::Scanning(Box::new(files))),
             ledger: Ledger::new(),
@@ -104,6 +107,20 @@ impl Recovery {
             read_only,
             notes: Vec::new(),
         }
+    }
+
+    /// No new segment takes the place of one of these strays. A segment that is there only under another name is missing;
+    /// where it ends is not known, so nothing is written that would say so, and all of it counts once it is back.
+    #[must_use]
+    pub fn beside(mut self, strays: Strays) -> Self {
+        for origin in strays.iter().filter_map(|stray| stray.origin) {
+            let File::Journal(segment) = origin else { continue };
+            if self.segments.binary_search(&segment).is_err() {
+                self.is_damaged = true;
+                self.read_only.get_or_insert(DiskError::NotFound);
+            }
+        }
+        Self { strays, ..self }
     }
 
     /// The next step.
@@ -147,9 +164,10 @@ impl Recovery {
         let writer = fresh.and_then(Fresh::into_writer);
         // The index of a lost entry is not given again: the disk may yet give the entry back.
         let last_index = self.last_index.saturating_add(self.lost).min(INDEX_MAX);
-        let mut log = Log::new(&self.config, self.boot, last_index, ending.last, writer);
+        let next = FileKind::Journal.file(self.strays.next(FileKind::Journal, ending.last.number));
+        let mut log = Log::new(&self.config, self.boot, last_index, ending.last, writer).beside(self.strays);
         if let Some(error) = self.read_only {
-            let file = ending.refused.map_or(File::Journal(ending.last.number + 1), |(file, _)| file);
+            let file = ending.refused.map_or(next, |(file, _)| file);
             log.stop(file, error);
         }
         let mut damages = ending.damages;
@@ -167,11 +185,12 @@ impl Recovery {
                 (State::Scanning(files), Some(Step::Note(note)))
             }
             FileStep::Record { number, record, standing } => {
-                self.entry(number, &record, standing != Standing::Durable, files.endless_before(number));
+                self.entry(number, &record, standing != Standing::Durable, files.doubt_before(number));
                 (State::Scanning(files), None)
             }
             FileStep::End => {
                 let ending = files.into_ending();
+                self.miss_strays(&ending);
                 if let Some((file, error)) = ending.refused {
                     self.notes.push(Note::WritesStopped { file, error });
                     self.read_only.get_or_insert(error);
@@ -180,7 +199,7 @@ impl Recovery {
                 if is_complete || self.read_only.is_some() {
                     return (State::Ready(ending, None), None);
                 }
-                let mut fresh = Fresh::new(&self.boot, FileKind::Journal, ending.last);
+                let mut fresh = Fresh::new(&self.boot, FileKind::Journal, ending.last, &self.strays);
                 for body in &self.tail {
                     fresh.entry(body);
                 }
@@ -212,9 +231,8 @@ impl Recovery {
 
     /// Applies an entry. One that was copied by an earlier boot comes twice and counts once. A hole in the indexes is no
     /// damage by itself: whatever is lost is known by its position in a file, and the log leaves a hole behind it, which
-    /// stays when the file is brought back. But it is together with a segment that is missing, or with one of which
-    /// nothing says where it ends (`endless`): the only head that says so may be lost as well.
-    fn entry(&mut self, number: u64, record: &Record, to_copy: bool, endless: Option<(u64, (u64, u64))>) {
+    /// stays when the file is brought back. But it is where entries may have been lost without a trace (`doubt`).
+    fn entry(&mut self, number: u64, record: &Record, to_copy: bool, doubt: Option<Damage>) {
         let entry = Entry::decode(&record.covered).ok().filter(|entry| entry.index <= INDEX_MAX);
         let decoded = entry.and_then(|entry| Some((Command::decode(&entry.command).ok()?, entry)));
         let Some((command, entry)) = decoded else {
@@ -228,8 +246,9 @@ impl Recovery {
         if entry.index <= self.last_index {
             return;
         }
-        if entry.index > self.last_index + 1 && !self.is_damaged {
-            self.miss_entries(number, endless);
+        if let Some(damage) = doubt.filter(|_| entry.index > self.last_index + 1 && !self.is_damaged) {
+            self.report(damage);
+            self.is_damaged = true;
         }
         self.last_index = entry.index;
         self.lost = 0;
@@ -241,6 +260,18 @@ impl Recovery {
         }
         if to_copy {
             self.tail.push(record.covered.to_vec());
+        }
+    }
+
+    /// Segments that are there only under another name, unless a head has told of them.
+    fn miss_strays(&mut self, ending: &Ending) {
+        for origin in self.strays.clone().iter().filter_map(|stray| stray.origin) {
+            let File::Journal(segment) = origin else { continue };
+            let is_told = ending.damages.iter().any(|damage| damage.file == origin);
+            if self.segments.binary_search(&segment).is_err() && !is_told {
+                self.report(Damage { file: origin, offset: 0, first: 1, last: 1, kind: DamageKind::Missing });
+                self.note_lost(1);
+            }
         }
     }
 
@@ -256,21 +287,6 @@ impl Recovery {
         };
         self.report(damage);
         self.note_lost(1);
-    }
-
-    /// Entries before those of this segment are not there, and nothing has told of it: where may they have been?
-    fn miss_entries(&mut self, number: u64, endless: Option<(u64, (u64, u64))>) {
-        let missing = (1..number).rev().find(|earlier| self.segments.binary_search(earlier).is_err());
-        let damage = if let Some(missing) = missing {
-            Damage { file: File::Journal(missing), offset: 0, first: 1, last: 1, kind: DamageKind::Missing }
-        } else if let Some((segment, (position, offset))) = endless {
-            let first = position + 1;
-            Damage { file: File::Journal(segment), offset, first, last: first, kind: DamageKind::Broken }
-        } else {
-            return;
-        };
-        self.report(damage);
-        self.is_damaged = true;
     }
 
     fn report(&mut self, damage: Damage) {

@@ -1,13 +1,15 @@
-//! The order of a start: boot record, then journal, then volumes, one disk request at a time.
+//! The order of a start: boot record, strays, journal, volumes, one disk request at a time.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::event::{Effect, HaltReason};
 use super::ops::Ops;
 use crate::config::Config;
 use crate::disk::boot::{Boot, BootRecord, BootStep, Booted};
 use crate::disk::damage::Damage;
+use crate::disk::stray::{SortStep, Sorting, Strays};
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
 use crate::id::OpId;
 use crate::keystore::recover::{Recovery as StoreRecovery, Step as StoreStep};
@@ -34,6 +36,7 @@ pub(super) struct Started {
     pub(super) rng: Rng,
     /// Journal segments first; at most [`DAMAGES_MAX`].
     pub(super) damages: Vec<Damage>,
+    pub(super) strays: Strays,
 }
 
 /// How a start goes on.
@@ -48,6 +51,7 @@ pub(super) enum Progress {
 #[derive(Debug)]
 enum Stage {
     Record(Box<Boot>),
+    Strays { booted: Booted, sorting: Box<Sorting> },
     Journal { booted: Booted, recovery: Box<LedgerRecovery> },
     Volumes { booted: Booted, recovered: Box<Recovered>, recovery: Box<StoreRecovery> },
 }
@@ -64,6 +68,8 @@ pub(super) struct Starting {
     boot_rng: Rng,
     stage: Option<Stage>,
     ops: Ops<()>,
+    /// Known once the files were sorted.
+    strays: Strays,
     /// The file that the outstanding request appends to.
     appending: Option<File>,
     reserve: Option<u64>,
@@ -82,6 +88,7 @@ impl Starting {
             stage: Some(Stage::Record(Box::new(Boot::new(boot_rng.clone())))),
             boot_rng,
             ops: Ops::new(0),
+            strays: Strays::default(),
             appending: None,
             reserve: None,
             reserve_taken: false,
@@ -117,6 +124,7 @@ impl Starting {
         }
         match self.stage.as_mut().expect("a start has a stage") {
             Stage::Record(boot) => boot.done(result),
+            Stage::Strays { sorting, .. } => sorting.done(&result),
             Stage::Journal { recovery, .. } => recovery.done(&result),
             Stage::Volumes { recovery, .. } => recovery.done(result),
         }
@@ -137,7 +145,20 @@ impl Starting {
                     BootStep::Disk(request) => Some(request),
                     BootStep::Note(note) => note_to(out, note),
                     BootStep::Halt(reason) => return Progress::Halted(reason),
-                    BootStep::Booted(booted) => {
+                    BootStep::Booted(mut booted) => {
+                        let sorting = Sorting::new(booted.record.key, mem::take(&mut booted.files));
+                        self.stage = Some(Stage::Strays { booted, sorting: Box::new(sorting) });
+                        None
+                    }
+                },
+                Stage::Strays { sorting, .. } => match sorting.advance() {
+                    SortStep::Disk(request) => Some(request),
+                    SortStep::Note(note) => note_to(out, note),
+                    SortStep::Sorted => {
+                        let Some(Stage::Strays { mut booted, sorting }) = self.stage.take() else {
+                            panic!("the files were just sorted")
+                        };
+                        (booted.files, self.strays) = sorting.into_sorted();
                         self.read_journal(booted);
                         None
                     }
@@ -186,6 +207,7 @@ impl Starting {
         (self.reserve, self.reserve_taken) = (None, true);
         match self.stage.take().expect("a start has a stage") {
             Stage::Record(_) => self.stage = Some(Stage::Record(Box::new(Boot::new(self.boot_rng.clone())))),
+            Stage::Strays { .. } => panic!("sorting writes nothing"),
             Stage::Journal { booted, .. } => self.read_journal(booted),
             Stage::Volumes { booted, recovered, .. } => self.read_volumes(booted, recovered),
         }
@@ -196,7 +218,8 @@ impl Starting {
             File::Journal(segment) => Some(segment),
             File::Volume(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
         });
-        let recovery = Box::new(LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only));
+        let recovery = LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only);
+        let recovery = Box::new(recovery.beside(self.strays.clone()));
         self.stage = Some(Stage::Journal { booted, recovery });
     }
 
@@ -212,7 +235,7 @@ impl Starting {
         let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
         let floors = recovered.volumes.clone();
         let recovery = StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only);
-        let recovery = Box::new(recovery.with_checkpoints(checkpoints));
+        let recovery = Box::new(recovery.with_checkpoints(checkpoints).beside(self.strays.clone()));
         self.stage = Some(Stage::Volumes { booted, recovered, recovery });
     }
 
@@ -234,6 +257,7 @@ impl Starting {
             reserve_taken: self.reserve_taken,
             rng: self.rng.clone(),
             damages,
+            strays: self.strays.clone(),
         })
     }
 }

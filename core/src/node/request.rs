@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::disk::damage::Damage;
+use crate::disk::stray::Stray;
 use crate::disk::{DiskError, File};
 use crate::id::{ChunkId, FileId, VerifiedChunk};
 use crate::keystore::index::VolumeUse;
@@ -277,6 +278,8 @@ pub enum Finding {
     },
     /// Records of a journal segment or volume are lost.
     Damage(Damage),
+    /// A file is under a name that is not its own. Nothing is lost by that, but what it holds may be missed elsewhere.
+    Stray(Stray),
 }
 
 /// What a verification covered.

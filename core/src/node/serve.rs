@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use super::boot::Started;
 use super::event::Effect;
 use super::ops::Ops;
-use super::request::{Reply, Request, RequestError, VerifyScope};
+use super::request::{Finding, Reply, Request, RequestError, VerifyScope};
 use crate::config::Config;
 use crate::disk::damage::Damage;
 use crate::disk::reserve::{self, Purpose, Reserve};
+use crate::disk::stray::Strays;
 use crate::disk::{DiskError, File};
 use crate::id::RequestId;
 use crate::keystore::store::{self, Store, Token};
@@ -19,7 +20,7 @@ use crate::ledger::file::{Expect, Target};
 use crate::ledger::log::{self, Log};
 use crate::ledger::name::Name;
 use crate::ledger::state::State as Ledger;
-use crate::limits::{LIST_PAGE_MAX, REQUESTS_MAX};
+use crate::limits::{LIST_PAGE_MAX, REQUESTS_MAX, STRAYS_TOLD_MAX};
 use crate::machine::Machine as _;
 use crate::rng::Rng;
 use crate::task::credit::Credit;
@@ -90,6 +91,7 @@ pub(super) struct Serving {
     /// Requests that wait for room, or for how much there is.
     pub(super) held: BTreeMap<RequestId, Request>,
     pub(super) damages: Vec<Damage>,
+    pub(super) strays: Strays,
     pub(super) ops: Ops<Owner>,
     pub(super) tasks: BTreeMap<RequestId, Task>,
     pub(super) deadlines: DeadlineQueue<RequestId>,
@@ -113,7 +115,7 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn new(config: Config, started: Started) -> Self {
-        let Started { record, ledger, log, store, reserve, reserve_taken, rng, damages } = started;
+        let Started { record, ledger, log, store, reserve, reserve_taken, rng, damages, strays } = started;
         let writable = log.failed().or(store.failed()).is_none();
         let reserve = Reserve::new(&config, reserve, writable);
         Self {
@@ -125,6 +127,7 @@ impl Serving {
             reserve: if reserve_taken { reserve.taken() } else { reserve },
             held: BTreeMap::new(),
             damages,
+            strays,
             ops: Ops::new(record.boot),
             tasks: BTreeMap::new(),
             deadlines: DeadlineQueue::new(),
@@ -288,7 +291,9 @@ impl Serving {
         {
             return fail(id, error, out);
         }
-        let verify = Verify::new(scope, self.ledger.clone(), self.damages.clone());
+        let damages = self.damages.iter().copied().map(Finding::Damage);
+        let strays = self.strays.iter().copied().map(Finding::Stray).take(STRAYS_TOLD_MAX);
+        let verify = Verify::new(scope, self.ledger.clone(), damages.chain(strays).collect());
         self.verified_in.insert(id, self.ledger.epoch());
         self.tasks.insert(id, Task::Verify(Box::new(verify)));
         self.work.push_back(Work::Verify(id, verify::Event::Wake));

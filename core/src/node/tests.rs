@@ -18,6 +18,7 @@ use crate::limits::STEP_ITEMS_MAX;
 use crate::time::WallTime;
 
 mod full;
+mod stray;
 
 type Disk = BTreeMap<File, Vec<u8>>;
 

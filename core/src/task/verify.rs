@@ -7,14 +7,13 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-use crate::disk::damage::Damage;
 use crate::id::{ChunkId, FileId, VerifiedChunk};
 use crate::keystore::ChunkFault;
 use crate::keystore::manifest::{Body, Manifest};
 use crate::keystore::manifest_walk::{ManifestWalk, Step};
 use crate::ledger::name::Name;
 use crate::ledger::state::State;
-use crate::limits::{DAMAGES_MAX, FINDINGS_MAX, STEP_ITEMS_MAX, VERIFY_LOADS_MAX, VERIFY_SHARED_MAX};
+use crate::limits::{DAMAGES_MAX, FINDINGS_MAX, STEP_ITEMS_MAX, STRAYS_TOLD_MAX, VERIFY_LOADS_MAX, VERIFY_SHARED_MAX};
 use crate::machine::Machine;
 use crate::node::{Finding, Reply, RequestError, VerifyScope, VerifySummary};
 use crate::time::{Instant, Now};
@@ -142,8 +141,8 @@ impl Shared {
 pub struct Verify {
     scope: VerifyScope,
     frozen: State,
-    /// What recovery has found, to be told first.
-    damages: VecDeque<Damage>,
+    /// What the start has found, to be told first.
+    at_start: VecDeque<Finding>,
     stage: Stage,
     rest: Rest,
     walking: Option<Walking>,
@@ -159,18 +158,18 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// A verification of `scope` as `frozen` knows it. `damages` is what recovery has found; it is told when the scope is
+    /// A verification of `scope` as `frozen` knows it. `at_start` is what the start has found; it is told when the scope is
     /// everything. To be stepped at once with [`Event::Wake`].
     ///
     /// # Panics
-    /// When there are more than [`DAMAGES_MAX`] damages.
+    /// When there are more than [`DAMAGES_MAX`] and [`STRAYS_TOLD_MAX`] of them.
     #[must_use]
-    pub fn new(scope: VerifyScope, frozen: State, damages: Vec<Damage>) -> Self {
-        assert!(damages.len() <= DAMAGES_MAX, "recovery keeps {DAMAGES_MAX} damages at most");
+    pub fn new(scope: VerifyScope, frozen: State, at_start: Vec<Finding>) -> Self {
+        assert!(at_start.len() <= DAMAGES_MAX + STRAYS_TOLD_MAX, "what a start finds is bounded");
         Self {
             scope,
             frozen,
-            damages: damages.into(),
+            at_start: at_start.into(),
             stage: Stage::Opening,
             rest: Rest::Nothing,
             walking: None,
@@ -191,7 +190,7 @@ impl Verify {
         match &self.scope {
             VerifyScope::All => self.rest = Rest::After(None),
             VerifyScope::One(target) => {
-                self.damages.clear();
+                self.at_start.clear();
                 let Some((stat, manifest)) = self.frozen.stat(target) else {
                     return self.end(Err(RequestError::NotFound));
                 };
@@ -242,7 +241,7 @@ impl Verify {
         self.stage = Stage::Ending(reply);
         self.rest = Rest::Nothing;
         self.walking = None;
-        self.damages.clear();
+        self.at_start.clear();
     }
 
     /// Goes on as far as it can without a further event, or as far as one step may.
@@ -257,7 +256,7 @@ impl Verify {
                 break;
             }
             if matches!(self.rest, Rest::Nothing) {
-                if self.looks.is_empty() && self.damages.is_empty() {
+                if self.looks.is_empty() && self.at_start.is_empty() {
                     self.end(Ok(Reply::Verified(self.summary)));
                 }
                 break;
@@ -281,8 +280,8 @@ impl Verify {
 
     /// Tells the next finding, or passes a chunk that is good; returns whether there was either.
     fn tell(&mut self, out: &mut Vec<Effect>) -> bool {
-        let finding = if let Some(damage) = self.damages.front() {
-            Finding::Damage(*damage)
+        let finding = if let Some(found) = self.at_start.front() {
+            found.clone()
         } else {
             let Some(look) = self.looks.front() else { return false };
             match &look.state {
@@ -300,7 +299,7 @@ impl Verify {
         if self.granted == 0 {
             return false;
         }
-        if self.damages.pop_front().is_none() {
+        if self.at_start.pop_front().is_none() {
             self.looks.pop_front();
         }
         self.granted -= 1;
@@ -424,7 +423,7 @@ impl Machine for Verify {
         match self.stage {
             Stage::Opening => assert_eq!(self.tickets_made, 0, "nothing was done"),
             Stage::Reading => {
-                let held_back = self.granted == 0 && (!self.damages.is_empty() || !self.looks.is_empty());
+                let held_back = self.granted == 0 && (!self.at_start.is_empty() || !self.looks.is_empty());
                 assert!(loading || held_back || self.resume.is_some(), "something or someone brings it further");
             }
             Stage::Ending(_) => assert!(loading, "it waits for loads alone"),

@@ -180,6 +180,7 @@ impl World {
     fn noted(&mut self, note: Note) {
         match note {
             Note::Damaged(_)
+            | Note::Stray(_)
             | Note::BootRecordDamaged(_)
             | Note::CatalogDamaged(_)
             | Note::ChunkMismatch { .. }

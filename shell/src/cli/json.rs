@@ -1,6 +1,7 @@
 //! The objects that `--json` prints, one per line. Keys may be added and never change or go.
 
 use dps_core::disk::damage::{Damage, DamageKind};
+use dps_core::disk::stray::Stray;
 use dps_core::keystore::ChunkFault;
 use dps_core::ledger::file::{FileStat, Reason, TombstoneStat};
 use dps_core::node::{Finding, GcSummary, StoredFile, Usage, VerifySummary};
@@ -221,6 +222,8 @@ pub(crate) enum Found<'a> {
     },
     /// Records of a file of the store.
     Records { file: String, offset: u64, first: u64, last: u64, damage: &'static str },
+    /// A file under a name that is not its own.
+    Stray { file: String, origin: Option<String> },
 }
 
 /// What is wrong with a chunk, and where.
@@ -243,6 +246,9 @@ impl<'a> Found<'a> {
                 chunk: chunk.to_string(),
                 fault: Fault::new(fault),
             },
+            Finding::Stray(Stray { file, origin }) => {
+                Self::Stray { file: relative(*file), origin: origin.map(relative) }
+            }
             Finding::Damage(Damage { file, offset, first, last, kind }) => Self::Records {
                 file: relative(*file),
                 offset: *offset,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use dps_core::disk::File;
 use dps_core::disk::damage::{Damage, DamageKind};
+use dps_core::disk::stray::Stray;
 use dps_core::id::ChunkId;
 use dps_core::keystore::{ChunkFault, Place};
 use dps_core::ledger::file::{FileStat, Reason, TombstoneStat};
@@ -246,9 +247,20 @@ pub(crate) fn damage(damage: &Damage) -> String {
     }
 }
 
+/// A file under a wrong name, with its path and what to do.
+fn stray(stray: &Stray) -> String {
+    let Stray { file, origin } = stray;
+    let file = relative(*file);
+    match origin.map(relative) {
+        Some(origin) => format!("{file} is {origin} under another name: move it back there if that one is missing"),
+        None => format!("{file} is no file of this store: take it out of the directory"),
+    }
+}
+
 fn human_finding(finding: &Finding) -> String {
     match finding {
         Finding::Damage(found) => format!("damaged: {}", damage(found)),
+        Finding::Stray(found) => format!("astray: {}", stray(found)),
         Finding::Chunk { name, file, index, chunk, fault: found } => {
             let subject = match name {
                 Some(name) => printable(name.as_str()),
@@ -365,6 +377,8 @@ mod tests {
             damage(DamageKind::Truncated),
             damage(DamageKind::Missing),
             damage(DamageKind::Unreadable),
+            Finding::Stray(Stray { file: File::Volume(78), origin: Some(File::Volume(2)) }),
+            Finding::Stray(Stray { file: File::Journal(9), origin: None }),
         ]
     }
 

@@ -132,6 +132,9 @@ impl Damages {
     ) {
         match finding {
             Finding::Chunk { file, chunk, fault, .. } => self.chunk(*file, *chunk, fault, disk, (opened, at), findings),
+            Finding::Stray(stray) => {
+                findings.correctness("D1", at, format!("a verification finds a stray that nobody put there: {stray}"));
+            }
             Finding::Damage(damage) => {
                 if !is_damage_excused(damage.file, disk) {
                     findings.correctness("D1", at, format!("a verification finds damage that nothing did: {damage}"));

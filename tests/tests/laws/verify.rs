@@ -9,7 +9,7 @@ use dps_core::ledger::command::Command;
 use dps_core::ledger::file::{Expect, Target};
 use dps_core::ledger::name::Name;
 use dps_core::ledger::state::State;
-use dps_core::node::VerifyScope;
+use dps_core::node::{Finding, VerifyScope};
 use dps_core::rng::Rng;
 use dps_core::task::verify::{Effect, Event, Verify};
 use dps_core::time::WallTime;
@@ -55,7 +55,7 @@ impl Habitat for Round {
     fn machine(&self) -> Verify {
         let damage = |first| {
             let (file, offset, last) = (File::Volume(1), first * 100, first + 1);
-            Damage { file, offset, first, last, kind: DamageKind::Broken }
+            Finding::Damage(Damage { file, offset, first, last, kind: DamageKind::Broken })
         };
         Verify::new(self.scope.clone(), self.ledger.clone(), vec![damage(3), damage(9)])
     }

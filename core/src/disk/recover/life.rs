@@ -8,6 +8,7 @@ use crate::disk::File;
 use crate::disk::fresh::Fresh;
 use crate::disk::record::{FileKind, HEADER_LEN, Kind, Predecessor, chunk_id};
 use crate::disk::recover::Standing;
+use crate::disk::stray::Strays;
 use crate::disk::testing::{Pen, Recovered, TestDisk, boot, recover, rng};
 use crate::id::{ChunkId, VerifiedChunk};
 use crate::rng::Rng;
@@ -212,7 +213,7 @@ impl Life {
 
     /// Copies the tail into a fresh file; `None` when the start dies before that is done.
     fn copy(&mut self, last: Predecessor, tail: &[Item], draws: &mut Rng) -> Option<Pen> {
-        let mut fresh = Fresh::new(&boot(self.boots), self.kind, last);
+        let mut fresh = Fresh::new(&boot(self.boots), self.kind, last, &Strays::default());
         for (number, len) in tail {
             let bytes = body((*number, *len));
             match self.kind {

@@ -25,7 +25,7 @@ impl Store {
             out.push(Effect::Note(Note::Sealed(writer.file())));
         }
         assert!(self.pending.is_empty(), "a sealed volume has nothing pending");
-        let number = self.predecessor.number + 1;
+        let number = self.strays.next(FileKind::Volume, self.predecessor.number);
         let stamp = Stamp::new(&self.boot.key, FileKind::Volume, number);
         let head = Head { predecessor: self.predecessor, store: self.boot.store, boot_random: self.boot.random };
         let writer = Writer::create(stamp, self.boot.boot, &head);

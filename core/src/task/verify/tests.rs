@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, RawConfig};
-use crate::disk::damage::DamageKind;
+use crate::disk::damage::{Damage, DamageKind};
 use crate::disk::{DiskError, File};
 use crate::keystore::Place;
 use crate::keystore::ingest::Ingest;
@@ -72,7 +72,8 @@ impl Store {
     }
 
     fn verify(&self, scope: VerifyScope, damages: Vec<Damage>) -> Scene<'_> {
-        let verify = Verify::new(scope, self.state.clone(), damages);
+        let at_start = damages.into_iter().map(Finding::Damage).collect();
+        let verify = Verify::new(scope, self.state.clone(), at_start);
         assert_eq!(verify.deadline(), Some(Instant::ZERO));
         verify.check();
         let mut scene = Scene { store: self, verify, told: vec![], said: vec![], loaded: 0 };
