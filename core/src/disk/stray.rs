@@ -2,7 +2,8 @@
 //! store. None is read, written or removed: it may be the only copy of what somebody needs.
 //!
 //! A file is a stray if its first record is the whole head of another file, and nothing in it is its own. The second part
-//! is for disks that put a write into the wrong file: then the head is another's, but the records behind it are not.
+//! is for disks that put a write into the wrong file: then the head is another's, but the records behind it are not. Where
+//! there are none, such a file is a stray as well: what it had is missed, and what is there can't be told from a copy.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

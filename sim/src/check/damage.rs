@@ -132,8 +132,12 @@ impl Damages {
     ) {
         match finding {
             Finding::Chunk { file, chunk, fault, .. } => self.chunk(*file, *chunk, fault, disk, (opened, at), findings),
+            // A write that went into the wrong file may leave nothing else there.
             Finding::Stray(stray) => {
-                findings.correctness("D1", at, format!("a verification finds a stray that nobody put there: {stray}"));
+                if !is_file_harmed(stray.file, disk) {
+                    let what = format!("a verification finds a stray that nobody put there: {stray}");
+                    findings.correctness("D1", at, what);
+                }
             }
             Finding::Damage(damage) => {
                 if !is_damage_excused(damage.file, disk) {
@@ -171,6 +175,7 @@ impl Damages {
         let excused = match note {
             Note::Damaged(damage) => is_damage_excused(damage.file, disk),
             Note::BootRecordDamaged(file) | Note::CatalogDamaged(file) => is_file_harmed(*file, disk),
+            Note::Stray(stray) => is_file_harmed(stray.file, disk),
             // Nothing counts that was not whole at the start, so what is bad was harmed where it is.
             Note::ChunkMismatch { place, .. } => self.is_harmed(place, disk, 0),
             Note::ChunkHealed(_) => disk.is_class_harmed(FileClass::Volume, 0),

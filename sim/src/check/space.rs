@@ -12,7 +12,7 @@ use dps_core::id::ChunkId;
 use dps_core::keystore::index::{Index, MARK_RECORD_LEN};
 
 use super::Findings;
-use crate::disk::Disk;
+use crate::disk::{Disk, HarmKind};
 
 /// Bytes of every volume that no chunk needs: its head and footer, and empty records.
 const FRAME_BYTES: u64 = 512;
@@ -49,7 +49,9 @@ pub(crate) fn check(referenced: &BTreeSet<ChunkId>, index: &Index, disk: &Disk, 
 /// With nothing under way: no volume is on the disk that the store does not know of.
 pub(crate) fn check_known(index: &Index, disk: &Disk, at: u64, findings: &mut Findings) {
     for (file, _) in disk.files() {
-        if matches!(file, File::Volume(volume) if index.volume(volume).is_none()) {
+        // The head of another volume that the disk put here makes a stray of it, which is left alone.
+        let is_headless = disk.harms(file).iter().any(|harm| harm.kind == HarmKind::Misdirected && harm.first == 0);
+        if matches!(file, File::Volume(volume) if index.volume(volume).is_none()) && !is_headless {
             findings.correctness("S7", at, format!("{file} is on the disk, but the store does not know of it"));
         }
     }
