@@ -20,6 +20,15 @@ use crate::time::Now;
 pub(super) struct Tickets(BTreeMap<Position, u64>);
 
 impl Tickets {
+    /// A snapshot tells of everything up to `index`, but not what each entry was.
+    pub(super) fn overtaken(&mut self, index: u64, out: &mut Vec<Effect>) {
+        let gone: Vec<Position> = self.0.keys().filter(|at| at.index <= index).copied().collect();
+        for at in gone {
+            let ticket = self.0.remove(&at).expect("just listed");
+            out.push(Effect::Answered { ticket, result: Err(Refusal::Overtaken) });
+        }
+    }
+
     /// The entry at `position` is committed, and so nothing else with its index ever is.
     pub(super) fn committed(&mut self, position: Position, out: &mut Vec<Effect>) {
         let superseded = |at: &Position| at.index == position.index && *at != position;

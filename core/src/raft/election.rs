@@ -71,6 +71,7 @@ impl Raft {
             before.reads.refuse(out);
         }
         self.forwarded.refuse(out);
+        self.offer = None;
         if leader.is_none() {
             self.heard_at = None;
         }

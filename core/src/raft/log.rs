@@ -124,6 +124,36 @@ impl Log {
         }
     }
 
+    /// Forgets everything up to `through`, which is in a durable snapshot.
+    ///
+    /// # Panics
+    /// When it is not in the log.
+    pub(super) fn compact(&mut self, through: u64) {
+        let term = self.term(through).expect("only what is in the log is compacted");
+        let gone = usize::try_from(through - self.base.index).expect("a log fits into memory");
+        self.entries.drain(..gone);
+        let newest = self.memberships.iter().rposition(|(index, _)| *index <= through);
+        self.memberships.drain(..newest.expect("that of the base is never cut"));
+        self.base = Position { term, index: through };
+        self.durable = self.durable.max(through);
+    }
+
+    /// Forgets everything, and goes on after `base`, where `membership` is in force.
+    pub(super) fn begin_after(&mut self, base: Position, membership: Arc<Membership>) {
+        self.entries.clear();
+        self.memberships = alloc::vec![(base.index, membership)];
+        self.base = base;
+        self.durable = base.index;
+        for (_, through) in &mut self.writes {
+            *through = base.index.min(*through);
+        }
+    }
+
+    /// The membership that was in force at the base.
+    pub(super) fn first_membership(&self) -> &Arc<Membership> {
+        &self.memberships.first().expect("that of the base is never cut").1
+    }
+
     /// Remembers that write number `write` makes everything up to the end durable.
     ///
     /// # Panics

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use super::entry::{Entry, Position};
+use super::snapshot::Snapshot;
 use crate::id::NodeId;
 
 /// A message.
@@ -65,6 +66,14 @@ pub enum Body {
         session: u64,
         /// How it went.
         result: Appended,
+    },
+    /// What the follower lacks is in no log any more: it is to be taken from this snapshot (chapter 5). Answered like an append, once
+    /// that is in force.
+    Install {
+        /// What the leader knows of the follower since when; echoed.
+        session: u64,
+        /// The snapshot. Its pieces are fetched by other means.
+        snapshot: Snapshot,
     },
     /// The leader is there. Never waits for a disk.
     Heartbeat {

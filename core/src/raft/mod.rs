@@ -19,6 +19,7 @@ pub mod quorum;
 mod read;
 mod replication;
 pub mod settings;
+pub mod snapshot;
 mod transfer;
 
 use alloc::boxed::Box;
@@ -29,7 +30,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::limits::PEERS_MAX;
+use crate::limits::{PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
@@ -44,6 +45,7 @@ pub use self::note::{Note, Reason};
 use self::persist::Outbox;
 use self::progress::Progress;
 use self::settings::Settings;
+use self::snapshot::Snapshot;
 
 /// What happens to a node of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,18 +83,32 @@ pub enum Event {
         /// Which.
         to: NodeId,
     },
+    /// A snapshot of what was applied is durable.
+    Snapshotted(Snapshot),
+    /// A snapshot that was to be fetched is durable.
+    Installed(Snapshot),
 }
 
 /// What a node of the group wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Make this durable, after all writes before it.
-    Persist(Write),
+    Persist(Box<Write>),
     /// Send this. It may be lost.
     Send(Message),
     /// These entries are committed: apply them, after all before them. Empty ones and memberships are among them.
     Apply(Vec<Entry>),
-    /// What came of a proposal or a change.
+    /// Take this snapshot, which was said to be installed, for what was applied so far. What is to be applied next follows it.
+    Restore(Snapshot),
+    /// Fetch this snapshot, from this node or from whoever has it, and say when it is durable. Asked for again and again until
+    /// then; a newer one replaces it.
+    Fetch {
+        /// Who offers it.
+        from: NodeId,
+        /// Which.
+        snapshot: Snapshot,
+    },
+    /// What came of a proposal or a change. After the entry was to be applied.
     Answered {
         /// Whose.
         ticket: u64,
@@ -117,10 +133,30 @@ pub struct Write {
     pub number: u64,
     /// The term and whom this node voted for in it, if that is new.
     pub vote: Option<Vote>,
-    /// Everything after this index goes, if anything does.
-    pub truncate_after: Option<u64>,
+    /// Where the log begins, if that is new: everything up to there goes.
+    pub base: Option<Base>,
+    /// What goes at the end of the log, if anything does.
+    pub cut: Option<Cut>,
     /// Entries that follow then.
     pub entries: Vec<Entry>,
+}
+
+/// Where a log begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The last entry that is not in it.
+    pub position: Position,
+    /// The membership that is in force there.
+    pub membership: Arc<Membership>,
+}
+
+/// The end of a log goes, since a leader has other entries there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cut {
+    /// The last index that stays.
+    pub after: u64,
+    /// The leader's term. Logs are compared by it and their length when it is asked which of two has seen more (rule R1).
+    pub term: u64,
 }
 
 /// A term, and the vote in it.
@@ -159,6 +195,9 @@ pub enum Refusal {
     /// Another entry was committed in its place. It is not in the log and never will be.
     #[error("another command was committed instead")]
     Superseded,
+    /// A snapshot has overtaken it: whether it was committed can only be told by looking.
+    #[error("whether the command was committed is not known any more")]
+    Overtaken,
     /// The node can't tell: it leads no more, or a majority is out of reach.
     #[error("the leader could not be confirmed")]
     Unconfirmed,
@@ -173,10 +212,10 @@ pub struct Start {
     pub incarnation: u64,
     /// The term and vote that were written last.
     pub vote: Vote,
-    /// What the log begins after.
-    pub base: Position,
-    /// The membership that was in force there.
-    pub membership: Membership,
+    /// Where the log begins.
+    pub base: Base,
+    /// The newest snapshot that is durable, with which the state machine begins. Nobody has one at the very first start.
+    pub snapshot: Option<Snapshot>,
     /// The log.
     pub entries: Vec<Entry>,
     /// Bounds and timeouts.
@@ -220,6 +259,15 @@ pub struct Raft {
     role: Role,
     log: Log,
     commit: u64,
+    /// The last index that was handed out to be applied.
+    applied: u64,
+    /// Whether this turn has handed out what one turn may, and when the rest is due.
+    handed_out: bool,
+    resume_at: Option<Instant>,
+    /// The newest durable snapshot.
+    snapshot: Option<Snapshot>,
+    /// Who offered the newest snapshot that is being fetched, and the session to be echoed.
+    offer: Option<(NodeId, u64)>,
     /// When a leader was last heard of.
     heard_at: Option<Instant>,
     /// When patience ends, unless it leads.
@@ -234,17 +282,20 @@ pub struct Raft {
 }
 
 impl Raft {
-    /// A node as its disk has it, a follower of nobody. `rng` is its own stream.
+    /// A node as its disk has it, a follower of nobody. `rng` is its own stream. What the snapshot has is applied.
     ///
     /// # Panics
-    /// When entries do not follow each other.
+    /// When entries do not follow each other, or the settings can't work.
     #[must_use]
     pub fn new(start: Start, mut rng: Rng, now: Now) -> Self {
-        let Start { id, incarnation, vote, base, membership, entries, settings } = start;
-        let log = Log::new(base, Arc::new(membership), entries);
+        let Start { id, incarnation, vote, base, snapshot, entries, settings } = start;
+        assert_eq!(settings.checked(), Ok(settings), "settings are checked before they are used");
+        let log = Log::new(base.position, base.membership, entries);
         assert!(log.last().term <= vote.term, "a node has seen the terms of its entries");
+        let applied = snapshot.as_ref().map_or(base.position.index, |snapshot| snapshot.last.index);
+        assert!(applied >= base.position.index, "a log goes on where a snapshot ends, or before");
         let election_at = now.mono + election::patience(&settings, &mut rng);
-        Self {
+        let mut raft = Self {
             id,
             incarnation,
             settings,
@@ -252,14 +303,27 @@ impl Raft {
             vote,
             role: Role::Follower { leader: None },
             log,
-            commit: base.index,
+            commit: applied,
+            applied,
+            handed_out: false,
+            resume_at: None,
+            snapshot: None,
+            offer: None,
             heard_at: None,
             election_at,
             outbox: Outbox::default(),
             incarnations: BTreeMap::new(),
             tickets: Tickets::default(),
             forwarded: read::Forwarded::default(),
+        };
+        if let Some(snapshot) = snapshot {
+            // Perhaps it was installed, and the log does not tell of it yet.
+            if !raft.log.has(snapshot.last) {
+                raft.begin_after(&snapshot);
+            }
+            raft.snapshot = Some(snapshot);
         }
+        raft
     }
 
     /// This node.
@@ -339,7 +403,7 @@ impl Raft {
             _ if term < self.vote.term => self.answer_old_term(from, &body, out),
             body => {
                 if term > self.vote.term {
-                    let leads = matches!(body, Body::Append { .. } | Body::Heartbeat { .. });
+                    let leads = matches!(body, Body::Append { .. } | Body::Heartbeat { .. } | Body::Install { .. });
                     self.follow(now, term, leads.then_some(from), out);
                 }
                 self.received_in_term(now, from, incarnation, body, out);
@@ -358,8 +422,13 @@ impl Raft {
             }
             Body::Heartbeat { session, commit, round } => {
                 if self.hear_leader(now, from, out) {
-                    self.advance(commit.min(self.log.last().index), out);
+                    self.advance(commit.min(self.log.last().index));
                     self.send(from, Body::HeartbeatReply { session, round }, 0, out);
+                }
+            }
+            Body::Install { session, snapshot } => {
+                if self.hear_leader(now, from, out) {
+                    self.offered(from, session, snapshot, out);
                 }
             }
             Body::AppendReply { session, result } => self.appended(now, from, incarnation, session, result, out),
@@ -381,7 +450,11 @@ impl Raft {
     /// Whoever leads or asks in an older term learns of the present one.
     fn answer_old_term(&mut self, from: NodeId, body: &Body, out: &mut Vec<Effect>) {
         match body {
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::Read { .. } | Body::TimeoutNow { .. } => {
+            Body::Append { .. }
+            | Body::Install { .. }
+            | Body::Heartbeat { .. }
+            | Body::Read { .. }
+            | Body::TimeoutNow { .. } => {
                 self.send(from, Body::Stale, 0, out);
             }
             Body::PreVote { .. }
@@ -396,18 +469,26 @@ impl Raft {
     }
 
     /// Commits up to `index`, which is known to be committed somewhere and to be in this log.
-    fn advance(&mut self, index: u64, out: &mut Vec<Effect>) {
-        if index <= self.commit {
+    fn advance(&mut self, index: u64) {
+        assert!(index <= self.log.last().index, "what is committed is in the log");
+        self.commit = self.commit.max(index);
+    }
+
+    /// Hands out what is committed, in slices.
+    fn hand_out(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.handed_out || self.applied == self.commit {
             return;
         }
-        assert!(index <= self.log.last().index, "what is committed is in the log");
-        let entries: Vec<Entry> =
-            (self.commit + 1..=index).map(|at| self.log.get(at).expect("it is in the log").clone()).collect();
-        self.commit = index;
-        for entry in &entries {
-            self.tickets.committed(entry.position, out);
-        }
+        let count = usize::try_from(self.commit - self.applied).unwrap_or(usize::MAX).min(STEP_ITEMS_MAX);
+        let entries = self.log.slice(self.applied + 1, count, STEP_BYTES_MAX as u64);
+        self.applied += entries.len() as u64;
+        let positions: Vec<Position> = entries.iter().map(|entry| entry.position).collect();
         out.push(Effect::Apply(entries));
+        for position in positions {
+            self.tickets.committed(position, out);
+        }
+        self.handed_out = true;
+        self.resume_at = (self.applied < self.commit).then_some(now.mono);
     }
 }
 
@@ -423,6 +504,7 @@ impl Machine for Raft {
     type Effect = Effect;
 
     fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        self.handed_out = false;
         self.expire(now, out);
         match event {
             Event::Wake => {}
@@ -431,17 +513,20 @@ impl Machine for Raft {
             Event::Propose { ticket, command } => self.propose(ticket, command, out),
             Event::Change { ticket, changes } => self.change(ticket, &changes, out),
             Event::Read { ticket } => self.read(ticket, out),
-            Event::Transfer { to } => self.transfer(now, to, out),
+            Event::Transfer { to } => self.transfer(now, to),
+            Event::Snapshotted(snapshot) => self.snapshotted(snapshot, out),
+            Event::Installed(snapshot) => self.installed(snapshot, out),
         }
     }
 
     fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.replicate(now, out);
         self.write(out);
+        self.hand_out(now, out);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match &self.role {
+        let role = match &self.role {
             Role::Leader(leader) => {
                 let transfer = leader.transfer.as_ref().map(transfer::Transfer::expires_at);
                 Some(leader.heartbeat_at.min(leader.quorum_at).min(transfer.unwrap_or(leader.quorum_at)))
@@ -449,7 +534,8 @@ impl Machine for Raft {
             Role::Follower { .. } | Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.may_lead().then_some(self.election_at)
             }
-        }
+        };
+        role.into_iter().chain(self.resume_at).min()
     }
 
     fn check(&self) {
@@ -457,7 +543,9 @@ impl Machine for Raft {
         self.outbox.check();
         assert!(self.log.last().term <= self.vote.term, "no entry is of a term to come");
         assert!(self.commit <= self.log.last().index, "what is committed is in the log");
-        assert!(self.commit >= self.log.base().index, "what a snapshot has is committed");
+        assert!(self.applied <= self.commit, "only what is committed is applied");
+        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
+        assert!(snapshot <= self.applied, "what a snapshot has is applied");
         if let Role::Leader(leader) = &self.role {
             let last = self.log.last().index;
             assert!(

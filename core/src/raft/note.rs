@@ -40,6 +40,16 @@ pub enum Note {
         /// The last entry that stays.
         after: Position,
     },
+    /// Entries that a snapshot has are in the log no more.
+    Compacted {
+        /// The last of them.
+        through: Position,
+    },
+    /// The node goes on from another node's snapshot.
+    Restored {
+        /// The last entry in it.
+        last: Position,
+    },
     /// A message makes no sense. Nothing was done.
     Rejected {
         /// Whose.
@@ -64,6 +74,8 @@ pub enum Reason {
     SecondLeader,
     /// Entries do not follow each other.
     MalformedEntries,
+    /// A snapshot is of nothing, or of a term or index to come.
+    MalformedSnapshot,
     /// It would replace what is committed.
     AgainstCommitted,
     /// It answers what was never asked, or too long ago.
@@ -80,6 +92,8 @@ impl fmt::Display for Note {
             Self::Leads { term } => write!(f, "leads term {term}"),
             Self::LostQuorum { term } => write!(f, "heard of no majority and leads term {term} no more"),
             Self::Truncated { after } => write!(f, "replaces what follows entry {after}"),
+            Self::Compacted { through } => write!(f, "forgets entries up to {through}, which a snapshot has"),
+            Self::Restored { last } => write!(f, "goes on from a snapshot that ends with {last}"),
             Self::Rejected { from, reason } => write!(f, "a message of {from} is rejected: {reason}"),
         }
     }
@@ -94,6 +108,7 @@ impl fmt::Display for Reason {
             Self::AbsurdTerm => "no group gets to such a term",
             Self::SecondLeader => "another node leads this term",
             Self::MalformedEntries => "its entries do not follow each other",
+            Self::MalformedSnapshot => "its snapshot can't be",
             Self::AgainstCommitted => "it would replace what is committed",
             Self::Unasked => "it answers what was not asked",
         })

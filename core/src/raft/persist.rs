@@ -1,11 +1,13 @@
 //! Persist before send: what is to be written at the end of the turn, and what waits for it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::message::{Body, Message};
-use super::{Effect, Raft, Role, Write};
+use super::{Base, Cut, Effect, Raft, Role, Write};
 use crate::id::NodeId;
 use crate::limits::WITHHELD_MAX;
 use crate::time::Now;
@@ -19,6 +21,8 @@ pub(super) struct Outbox {
     persisted: u64,
     /// Whether the next write has a term and vote.
     vote: bool,
+    /// Whether the next write says where the log begins.
+    base: bool,
     /// What the next write cuts the log to.
     truncate_after: Option<u64>,
     /// The index of the first entry of the next write.
@@ -72,6 +76,20 @@ impl Raft {
         }
     }
 
+    /// The log begins somewhere else. With `cleared`, nothing is left of what it was.
+    pub(super) fn log_rebased(&mut self, cleared: bool) {
+        let (base, last) = (self.log.base().index, self.log.last().index);
+        let outbox = &mut self.outbox;
+        outbox.base = true;
+        if cleared {
+            outbox.first = None;
+            outbox.truncate_after = Some(base);
+        } else {
+            outbox.first = outbox.first.map(|first| first.max(base + 1)).filter(|first| *first <= last);
+            outbox.truncate_after = outbox.truncate_after.map(|after| after.max(base));
+        }
+    }
+
     /// The write after which the entry with this index is durable.
     pub(super) fn write_of(&self, index: u64) -> u64 {
         match self.outbox.first {
@@ -103,16 +121,20 @@ impl Raft {
     /// Issues what this turn has to write.
     pub(super) fn write(&mut self, out: &mut Vec<Effect>) {
         let outbox = &mut self.outbox;
-        if !outbox.vote && outbox.truncate_after.is_none() && outbox.first.is_none() {
+        if !outbox.vote && !outbox.base && outbox.truncate_after.is_none() && outbox.first.is_none() {
             return;
         }
         let number = outbox.next();
         let vote = mem::take(&mut outbox.vote).then_some(self.vote);
-        let truncate_after = outbox.truncate_after.take();
+        let base = mem::take(&mut outbox.base).then(|| {
+            let (position, membership) = (self.log.base(), Arc::clone(self.log.first_membership()));
+            Base { position, membership }
+        });
+        let cut = outbox.truncate_after.take().map(|after| Cut { after, term: self.vote.term });
         let entries = outbox.first.take().map_or_else(Vec::new, |first| self.log.slice(first, usize::MAX, u64::MAX));
         outbox.issued = number;
         self.log.written(number);
-        out.push(Effect::Persist(Write { number, vote, truncate_after, entries }));
+        out.push(Effect::Persist(Box::new(Write { number, vote, base, cut, entries })));
     }
 
     /// Everything up to this write is durable: what waited for it goes out.

@@ -15,6 +15,11 @@ pub(super) enum Mode {
         /// Whether to ask if the last of them came: a heartbeat was answered and they were not.
         asks: bool,
     },
+    /// It lacks what the log has no more, and nothing is sent before it says that it has a snapshot.
+    Snapshot {
+        /// Whether one was offered; a heartbeat that is answered later makes it be offered again.
+        offered: bool,
+    },
 }
 
 /// One follower.
@@ -62,6 +67,7 @@ impl Progress {
         match self.mode {
             Mode::Probe { asked } => !asked,
             Mode::Replicate { .. } => self.in_flight.len() < in_flight_max,
+            Mode::Snapshot { offered } => !offered,
         }
     }
 
@@ -78,7 +84,19 @@ impl Progress {
                     self.in_flight.push_back(last);
                 }
             }
+            Mode::Snapshot { .. } => panic!("nothing is sent to who needs a snapshot"),
         }
+    }
+
+    /// A snapshot would help. Returns whether to offer it now.
+    pub(super) fn offers(&mut self, round: u64) -> bool {
+        let offered = matches!(self.mode, Mode::Snapshot { offered: true });
+        if !offered {
+            self.sent_in = round;
+            self.in_flight.clear();
+            self.mode = Mode::Snapshot { offered: true };
+        }
+        !offered
     }
 
     /// It has everything up to `index`. Returns whether that is news.
@@ -91,20 +109,20 @@ impl Progress {
         news
     }
 
-    /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Returns whether that is news: old words of a
-    /// conflict come late.
-    pub(super) fn conflicts(&mut self, prev: u64, meet: u64) -> bool {
+    /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Old words of a conflict come late, and say
+    /// nothing.
+    pub(super) fn conflicts(&mut self, prev: u64, meet: u64) {
         let stale = match self.mode {
             Mode::Probe { .. } => prev + 1 != self.next,
             Mode::Replicate { .. } => prev <= self.matched,
+            Mode::Snapshot { .. } => true,
         };
         if stale {
-            return false;
+            return;
         }
         self.next = meet.max(self.matched) + 1;
         self.in_flight.clear();
         self.mode = Mode::Probe { asked: false };
-        true
     }
 
     /// A heartbeat was answered by a follower that lacks something. If the heartbeat was sent after the last entries, those may
@@ -116,12 +134,16 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { asked } => *asked = false,
             Mode::Replicate { asks } => *asks = true,
+            Mode::Snapshot { offered } => *offered = false,
         }
     }
 
     /// Whether to ask where the logs meet, although there may be nothing to send.
     pub(super) const fn asks(&self) -> bool {
-        matches!(self.mode, Mode::Probe { asked: false } | Mode::Replicate { asks: true })
+        matches!(
+            self.mode,
+            Mode::Probe { asked: false } | Mode::Replicate { asks: true } | Mode::Snapshot { offered: false }
+        )
     }
 
     /// Whether nothing is beyond `last`, where the leader's log ends, and the invariant holds.

@@ -62,14 +62,23 @@ impl Raft {
                 return;
             }
             let (session, first) = (progress.session, progress.next);
-            // What the log has no more is a matter for a snapshot.
-            let Some(term) = self.log.term(first - 1) else { return };
+            let Some(term) = self.log.term(first - 1) else { return self.offer_snapshot(to, round, out) };
             let prev = Position { term, index: first - 1 };
             let count = if open { settings.append_entries_max } else { 0 };
             let entries = self.log.slice(first, count, settings.append_bytes_max);
             let sent = entries.last().map(|entry| entry.position.index);
             self.progress(&to).expect("it was there").sent(sent, round);
             self.send(to, Body::Append { session, prev, entries, commit }, 0, out);
+        }
+    }
+
+    /// Offers the newest snapshot to a follower that lacks what the log has no more.
+    fn offer_snapshot(&mut self, to: NodeId, round: u64, out: &mut Vec<Effect>) {
+        let snapshot = self.snapshot.clone().expect("what the log has no more is in a snapshot");
+        let progress = self.progress(&to).expect("it was there");
+        if progress.offers(round) {
+            let session = progress.session;
+            self.send(to, Body::Install { session, snapshot }, 0, out);
         }
     }
 
@@ -98,7 +107,7 @@ impl Raft {
             return;
         }
         // Nothing is said of what follows `matched` here: it may be of another leader.
-        self.advance(commit.min(matched), out);
+        self.advance(commit.min(matched));
         let write = self.write_of(matched);
         self.send(from, Body::AppendReply { session, result: Appended::Matched { index: matched } }, write, out);
     }
@@ -175,7 +184,9 @@ impl Raft {
                 }
             }
             Appended::Conflict { prev, hint } => {
-                let meet = self.log.meet(hint).unwrap_or(self.log.base()).index;
+                // If they meet nowhere in what this log still has, only a snapshot helps.
+                let before = self.log.base().index.saturating_sub(1);
+                let meet = self.log.meet(hint).map_or(before, |meet| meet.index);
                 self.progress(&from).expect("it is in session").conflicts(prev, meet);
             }
         }
@@ -208,7 +219,7 @@ impl Raft {
             if let Role::Leader(leader) = &mut self.role {
                 leader.uncommitted_bytes -= bytes;
             }
-            self.advance(reached, out);
+            self.advance(reached);
             self.membership_committed(now, out);
         }
     }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Bytes of entries that are not committed. A leader that has more refuses proposals.
     pub uncommitted_bytes_max: u64,
+    /// Entries before the newest snapshot that stay in the log, so that who is only a little behind needs no snapshot.
+    pub trailing_entries: u64,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
         append_bytes_max: 256 << 10,
         in_flight_max: 64,
         uncommitted_bytes_max: 16 << 20,
+        trailing_entries: 4_096,
     };
 
     /// The settings, if they make sense together.

@@ -26,7 +26,7 @@ impl Transfer {
 
 impl Raft {
     /// Somebody wants another voter to lead. Nothing happens if it is none, or this node does not lead.
-    pub(super) fn transfer(&mut self, now: Now, to: NodeId, _out: &mut Vec<Effect>) {
+    pub(super) fn transfer(&mut self, now: Now, to: NodeId) {
         let is_voter = self.membership().voters().contains(&to);
         let expires_at = now.mono + self.settings.election_timeout_max;
         let Role::Leader(leader) = &mut self.role else { return };
