@@ -344,6 +344,12 @@ impl Raft {
         self.commit
     }
 
+    /// The last entry that is not in its log any more; a snapshot has it.
+    #[must_use]
+    pub const fn base(&self) -> Position {
+        self.log.base()
+    }
+
     /// The last entry of its log.
     #[must_use]
     pub fn last(&self) -> Position {

@@ -1,6 +1,7 @@
 //! Where a [`Raft`] lives: two peers that answer what they like, a slow disk, callers, and messages from nowhere.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dps_core::id::NodeId;
@@ -8,7 +9,8 @@ use dps_core::raft::entry::{Entry, Payload, Position};
 use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Appended, Body, Message};
 use dps_core::raft::settings::Settings;
-use dps_core::raft::{Effect, Event, Raft, Start, Vote};
+use dps_core::raft::snapshot::Snapshot;
+use dps_core::raft::{Base, Effect, Event, Raft, Start, Vote};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::Now;
 use dps_tests::laws::Habitat;
@@ -29,11 +31,25 @@ pub(crate) struct Council {
     tickets: u64,
     /// The largest term that it has spoken of.
     term: u64,
+    /// What was applied last, and who takes part then.
+    applied: Position,
+    membership: Arc<Membership>,
+    /// The last snapshot that was to be fetched.
+    offered: Option<Snapshot>,
 }
 
 impl Council {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, writes: VecDeque::new(), asked: VecDeque::new(), tickets: 0, term: 0 }
+        Self {
+            seed,
+            writes: VecDeque::new(),
+            asked: VecDeque::new(),
+            tickets: 0,
+            term: 0,
+            applied: Position::ZERO,
+            membership: group(1 + seed % 3).into(),
+            offered: None,
+        }
     }
 
     /// What an honest peer might say.
@@ -51,6 +67,10 @@ impl Council {
             }
             Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round },
             Body::Read { ticket } => Body::ReadReply { asker: 1, ticket, index: yes.then_some(1) },
+            Body::Install { session, snapshot } => {
+                let result = Appended::Matched { index: snapshot.last.index };
+                Body::AppendReply { session, result }
+            }
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply { .. }
@@ -62,6 +82,10 @@ impl Council {
         Some(Message { from: to, incarnation: 1, to: node(1), term, body })
     }
 
+    fn snapshot(&self) -> Snapshot {
+        Snapshot { last: self.applied, membership: Arc::clone(&self.membership), digest: [0; 32], bytes: 1 }
+    }
+
     /// A message from anybody that says anything.
     fn anything(&self, rng: &mut Rng) -> Message {
         let term = (self.term + rng.below(4)).saturating_sub(1);
@@ -69,7 +93,7 @@ impl Council {
         let (last, prev) = (position(), position());
         let [session, round, commit, ticket] = [(); 4].map(|()| rng.below(6));
         let granted = rng.chance(1, 2);
-        let body = match rng.below(12) {
+        let body = match rng.below(13) {
             0 => Body::PreVote { last },
             1 => Body::PreVoteReply { granted },
             2 => Body::Vote { last, transfer: granted },
@@ -80,6 +104,10 @@ impl Council {
             7 => Body::AppendReply { session, result: Appended::Conflict { prev: commit, hint: last } },
             8 => Body::Heartbeat { session, commit, round },
             9 => Body::HeartbeatReply { session, round },
+            12 => {
+                let membership = group(1 + rng.below(NODES)).into();
+                Body::Install { session, snapshot: Snapshot { last, membership, digest: [1; 32], bytes: 1 } }
+            }
             10 if granted => Body::Read { ticket },
             10 => Body::ReadReply { asker: 1, ticket, index: Some(commit) },
             _ if granted => Body::TimeoutNow { last },
@@ -119,10 +147,10 @@ impl Habitat for Council {
             id: node(1),
             incarnation: 1,
             vote: Vote::default(),
-            base: Position::ZERO,
-            membership: group(1 + self.seed % 3),
+            base: Base { position: Position::ZERO, membership: group(1 + self.seed % 3).into() },
+            snapshot: None,
             entries: Vec::new(),
-            settings: Settings::STANDARD,
+            settings: Settings { trailing_entries: 2, ..Settings::STANDARD },
         };
         Raft::new(start, Seed::new([5; 32]).split("raft", self.seed).rng(), Now::default())
     }
@@ -137,7 +165,9 @@ impl Habitat for Council {
             0..=6 => return self.writes.pop_front().map(|write| Event::Persisted { write }),
             7 if self.seed % 2 == 1 => return Some(Event::Received(self.anything(rng))),
             7..=14 => return self.answer(rng).map(Event::Received),
-            15 => return Some(Event::Wake),
+            15 if rng.chance(1, 2) => return Some(Event::Wake),
+            15 if rng.chance(1, 2) => return self.offered.take().map(Event::Installed),
+            15 => return (self.applied.index > 0).then(|| Event::Snapshotted(self.snapshot())),
             16 | 17 => return Some(Event::Transfer { to: node(2 + rng.below(8) / 7) }),
             _ => self.tickets = ticket,
         }
@@ -157,7 +187,19 @@ impl Habitat for Council {
                     self.term = self.term.max(message.term);
                     self.asked.push_back(message.clone());
                 }
-                Effect::Apply(_) | Effect::Answered { .. } | Effect::Readable { .. } | Effect::Note(_) => {}
+                Effect::Apply(entries) => {
+                    for entry in entries {
+                        if let Payload::Membership(membership) = &entry.payload {
+                            self.membership = Arc::clone(membership);
+                        }
+                        self.applied = entry.position;
+                    }
+                }
+                Effect::Restore(snapshot) => {
+                    (self.applied, self.membership) = (snapshot.last, Arc::clone(&snapshot.membership));
+                }
+                Effect::Fetch { snapshot, .. } => self.offered = Some(snapshot.clone()),
+                Effect::Answered { .. } | Effect::Readable { .. } | Effect::Note(_) => {}
             }
         }
     }

@@ -92,12 +92,20 @@ struct Mood {
     transfers: bool,
     partitions: bool,
     late: bool,
+    snapshots: bool,
 }
 
 impl Mood {
     fn draw(group: &mut Group) -> Self {
         let mut chance = || group.rng.chance(1, 2);
-        Self { crashes: chance(), changes: chance(), transfers: chance(), partitions: chance(), late: chance() }
+        Self {
+            crashes: chance(),
+            changes: chance(),
+            transfers: chance(),
+            partitions: chance(),
+            late: chance(),
+            snapshots: chance(),
+        }
     }
 }
 
@@ -164,6 +172,10 @@ fn trouble(group: &mut Group, mood: Mood) {
     if mood.changes && group.rng.chance(1, 2) {
         change(group);
     }
+    if mood.snapshots && group.rng.chance(1, 4) {
+        let id = pick(group);
+        group.snapshot(id);
+    }
 }
 
 fn change(group: &mut Group) {
@@ -197,6 +209,8 @@ struct Exercised {
     elections: usize,
     changes: usize,
     reads: usize,
+    compacted: usize,
+    restored: usize,
 }
 
 impl Exercised {
@@ -210,6 +224,8 @@ impl Exercised {
             elections: noted(|note| matches!(note, Note::Leads { .. })),
             changes: group.committed.iter().filter(|entry| matches!(entry.payload, Payload::Membership(_))).count(),
             reads: group.readable.values().filter(|result| result.is_ok()).count(),
+            compacted: noted(|note| matches!(note, Note::Compacted { .. })),
+            restored: noted(|note| matches!(note, Note::Restored { .. })),
         }
     }
 
@@ -220,13 +236,16 @@ impl Exercised {
         self.elections += other.elections;
         self.changes += other.changes;
         self.reads += other.reads;
+        self.compacted += other.compacted;
+        self.restored += other.restored;
     }
 }
 
 fn chaos(seed: u64) -> Exercised {
     // Small messages, so that logs are repaired in many steps.
-    let small = Settings { append_entries_max: 1 + small(seed % 3), in_flight_max: 2, ..Settings::STANDARD };
-    let settings = if seed.is_multiple_of(2) { small } else { Settings::STANDARD };
+    let standard = Settings { trailing_entries: seed % 5, ..Settings::STANDARD };
+    let small = Settings { append_entries_max: 1 + small(seed % 3), in_flight_max: 2, ..standard };
+    let settings = if seed.is_multiple_of(2) { small } else { standard };
     let mut group = Group::new(1 + (seed / 2 % 5) as u8, 6, seed, settings);
     let mood = Mood::draw(&mut group);
     for _ in 0..200 {
@@ -272,7 +291,8 @@ fn whatever_happens_what_is_committed_stays_and_in_the_end_all_is_well() {
     }
     println!("{sum:?}");
     // Or the trouble troubles nothing.
-    let Exercised { committed, superseded, truncated, elections, changes, reads } = sum;
+    let Exercised { committed, superseded, truncated, elections, changes, reads, compacted, restored } = sum;
     assert!(committed > 15_000 && superseded > 60 && truncated > 70, "{sum:?}");
     assert!(elections > 1_000 && changes > 300 && reads > 20_000, "{sum:?}");
+    assert!(compacted > 1_000 && restored > 100, "{sum:?}");
 }

@@ -1,6 +1,7 @@
 //! The group, and what is checked after every step.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +12,12 @@ use dps_core::raft::entry::{Entry, Payload, Position};
 use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Body, Message};
 use dps_core::raft::settings::Settings;
-use dps_core::raft::{Effect, Event, Note, Raft, Refusal, Start, Vote, Write};
+use dps_core::raft::snapshot::Snapshot;
+use dps_core::raft::{Effect, Event, Note, Raft, Refusal, Start};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::{Instant, Now, WallTime};
 
+use crate::disk::{Disk, fold};
 use crate::words::{Named, Said, Sent, brief, is_routine};
 
 pub(crate) fn node(number: u8) -> NodeId {
@@ -25,34 +28,6 @@ pub(crate) fn small(number: u64) -> usize {
     usize::try_from(number).expect("it is small")
 }
 
-/// What a node has written: all of it, and how many writes of that are durable.
-#[derive(Debug, Default)]
-struct Disk {
-    vote: Vote,
-    entries: Vec<Entry>,
-    /// Writes that are not durable, in their order.
-    pending: VecDeque<Write>,
-}
-
-impl Disk {
-    fn apply(&mut self, write: Write) {
-        if let Some(vote) = write.vote {
-            assert!(vote.term >= self.vote.term, "terms never go back");
-            if vote.term == self.vote.term && self.vote.candidate.is_some() {
-                assert_eq!(vote, self.vote, "a vote is given once");
-            }
-            self.vote = vote;
-        }
-        if let Some(after) = write.truncate_after {
-            self.entries.truncate(small(after));
-        }
-        for entry in write.entries {
-            assert_eq!(entry.position.index, self.entries.len() as u64 + 1, "entries are written in their order");
-            self.entries.push(entry);
-        }
-    }
-}
-
 /// One node with its disk.
 #[derive(Debug)]
 struct Host {
@@ -60,6 +35,8 @@ struct Host {
     incarnation: u64,
     disk: Disk,
     applied: u64,
+    /// What was applied comes to this.
+    state: [u8; 32],
 }
 
 /// How the world treats messages and disks.
@@ -94,6 +71,7 @@ impl World {
 enum Arrival {
     Message(Message),
     Persisted { node: NodeId, incarnation: u64, write: u64 },
+    Fetched { node: NodeId, incarnation: u64, snapshot: Snapshot },
 }
 
 /// A group.
@@ -113,6 +91,8 @@ pub(crate) struct Group {
     leaders: BTreeMap<u64, NodeId>,
     /// What is committed, once and for all.
     pub(crate) committed: Vec<Entry>,
+    /// What all of it up to each entry comes to.
+    states: Vec<[u8; 32]>,
     pub(crate) answers: BTreeMap<u64, Result<Position, Refusal>>,
     pub(crate) readable: BTreeMap<u64, Result<u64, Refusal>>,
     /// What was committed when each read came.
@@ -143,6 +123,7 @@ impl Group {
             rng,
             leaders: BTreeMap::new(),
             committed: vec![],
+            states: vec![],
             answers: BTreeMap::new(),
             readable: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -152,7 +133,8 @@ impl Group {
             told: vec![],
         };
         for number in 1..=nodes {
-            let host = Host { raft: None, incarnation: 0, disk: Disk::default(), applied: 0 };
+            let disk = Disk::new(&group.founders);
+            let host = Host { raft: None, incarnation: 0, disk, applied: 0, state: [0; 32] };
             group.hosts.insert(node(number), host);
             group.start(node(number));
         }
@@ -187,12 +169,16 @@ impl Group {
         assert!(host.raft.is_none());
         host.incarnation += 1;
         host.applied = 0;
+        host.state = [0; 32];
+        if let Some(snapshot) = &host.disk.snapshot {
+            (host.applied, host.state) = (snapshot.last.index, snapshot.digest);
+        }
         let start = Start {
             id,
             incarnation: host.incarnation,
             vote: host.disk.vote,
-            base: Position::ZERO,
-            membership: self.founders.clone(),
+            base: host.disk.base.clone(),
+            snapshot: host.disk.snapshot.clone(),
             entries: host.disk.entries.clone(),
             settings: self.settings,
         };
@@ -273,11 +259,13 @@ impl Group {
                 let delay = self.below(self.world.disk_max);
                 let host = self.host(id);
                 let (incarnation, number) = (host.incarnation, write.number);
-                host.disk.pending.push_back(write);
+                host.disk.pending.push_back(*write);
                 self.arrive(self.now + delay, Arrival::Persisted { node: id, incarnation, write: number });
             }
             Effect::Send(message) => self.send(message),
             Effect::Apply(entries) => self.applied(id, entries),
+            Effect::Restore(snapshot) => self.restored(id, &snapshot),
+            Effect::Fetch { from, snapshot } => self.fetch(id, from, snapshot),
             Effect::Answered { ticket, result } => {
                 assert!(self.answers.insert(ticket, result).is_none(), "a ticket is answered once");
                 if let Ok(position) = result {
@@ -310,7 +298,9 @@ impl Group {
     fn is_complete(&self, id: NodeId) {
         let raft = self.hosts[&id].raft.as_ref().expect("it just spoke");
         for entry in &self.committed {
-            assert_eq!(raft.entry(entry.position.index), Some(entry), "a leader has what is committed");
+            let index = entry.position.index;
+            let found = raft.entry(index);
+            assert!(found == Some(entry) || raft.base().index >= index, "a leader has what is committed: {found:?}");
         }
     }
 
@@ -347,13 +337,61 @@ impl Group {
             host.applied += 1;
             let index = entry.position.index;
             assert_eq!(index, host.applied, "entries are applied in their order");
+            host.state = fold(host.state, &entry);
+            let state = host.state;
             self.tell(&format!("{} applies {}", Named(id), Said(&entry)));
             let at = small(index) - 1;
             match self.committed.get(at) {
                 Some(known) => assert_eq!(*known, entry, "what is committed never changes"),
-                None => self.committed.push(entry),
+                None => {
+                    self.committed.push(entry);
+                    self.states.push(state);
+                }
             }
+            assert_eq!(self.states[at], state, "equal logs come to equal states");
         }
+    }
+
+    /// A node makes a snapshot of what it has applied.
+    pub(crate) fn snapshot(&mut self, id: NodeId) {
+        let host = &self.hosts[&id];
+        let Some(last) = small(host.applied).checked_sub(1).map(|at| self.committed[at].position) else { return };
+        if host.raft.is_none() {
+            return;
+        }
+        let membership = self.membership_at(last.index);
+        let snapshot = Snapshot { last, membership, digest: host.state, bytes: 32 };
+        self.tell(&format!("{} makes a snapshot up to {last}", Named(id)));
+        let host = self.host(id);
+        host.disk.snapshot = Some(snapshot.clone());
+        self.give(id, Event::Snapshotted(snapshot));
+    }
+
+    /// The newest committed membership up to an index.
+    fn membership_at(&self, index: u64) -> Arc<Membership> {
+        let newest = self.committed[..small(index)].iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Membership(membership) => Some(Arc::clone(membership)),
+            Payload::Empty | Payload::Command(_) => None,
+        });
+        newest.unwrap_or_else(|| Arc::new(self.founders.clone()))
+    }
+
+    /// A node fetches a snapshot, if it can reach whoever has it.
+    fn fetch(&mut self, id: NodeId, from: NodeId, snapshot: Snapshot) {
+        assert_eq!(snapshot.digest, self.states[small(snapshot.last.index) - 1], "a snapshot is of what is committed");
+        assert_eq!(snapshot.membership, self.membership_at(snapshot.last.index), "a snapshot knows who takes part");
+        if self.cut.contains(&(from, id)) || !self.is_up(from) || self.rng.below(1_000) < self.world.lost {
+            return;
+        }
+        let delay = self.below(self.world.delay_max * 4);
+        let incarnation = self.hosts[&id].incarnation;
+        self.arrive(self.now + delay, Arrival::Fetched { node: id, incarnation, snapshot });
+    }
+
+    fn restored(&mut self, id: NodeId, snapshot: &Snapshot) {
+        let host = self.host(id);
+        assert!(snapshot.last.index > host.applied, "a snapshot never goes back");
+        (host.applied, host.state) = (snapshot.last.index, snapshot.digest);
     }
 
     /// The next thing happens; returns false when it would be after `until`.
@@ -389,12 +427,19 @@ impl Group {
                 if host.incarnation != incarnation || host.raft.is_none() {
                     return;
                 }
-                // Writes complete in their order.
-                while host.disk.pending.front().is_some_and(|pending| pending.number <= write) {
-                    let write = host.disk.pending.pop_front().expect("it was just looked at");
-                    host.disk.apply(write);
-                }
+                host.disk.complete(write);
                 self.give(node, Event::Persisted { write });
+            }
+            Arrival::Fetched { node, incarnation, snapshot } => {
+                let host = self.host(node);
+                if host.incarnation != incarnation || host.raft.is_none() {
+                    return;
+                }
+                let newest = host.disk.snapshot.as_ref().map_or(0, |newest| newest.last.index);
+                if snapshot.last.index > newest {
+                    host.disk.snapshot = Some(snapshot.clone());
+                    self.give(node, Event::Installed(snapshot));
+                }
             }
         }
     }
@@ -425,7 +470,7 @@ impl Group {
     /// What is committed is durable with a majority of the voters in force.
     pub(crate) fn is_durable(&self) {
         let Some(last) = self.committed.last() else { return };
-        let has = |id: &NodeId| self.hosts[id].disk.entries.get(small(last.position.index) - 1) == Some(last);
+        let has = |id: &NodeId| self.hosts[id].disk.has(last);
         let newest = self.committed.iter().rev().find_map(|entry| match &entry.payload {
             Payload::Membership(membership) => Some(membership.as_ref()),
             Payload::Empty | Payload::Command(_) => None,

@@ -2,6 +2,7 @@
 //! properties that must hold whatever happens.
 
 mod chaos;
+mod disk;
 mod group;
 mod stories;
 mod tables;

@@ -68,6 +68,7 @@ fn words(body: &Body) -> String {
         Body::AppendReply { result: Appended::Conflict { prev, hint }, .. } => {
             format!("my log differs at {prev}, perhaps not at {hint}")
         }
+        Body::Install { snapshot, .. } => format!("take my snapshot, which ends with {}", snapshot.last),
         Body::Heartbeat { commit, .. } => format!("I lead, committed up to {commit}"),
         Body::HeartbeatReply { .. } => "you do".to_owned(),
         Body::Read { .. } => "what is committed?".to_owned(),

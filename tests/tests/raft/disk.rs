@@ -1,0 +1,82 @@
+//! What a node of the group has written: writes become durable in their order, and of those that are not a beginning stays
+//! when it dies.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use dps_core::crypto::hash::sha256;
+use dps_core::raft::entry::{Entry, Payload, Position};
+use dps_core::raft::membership::Membership;
+use dps_core::raft::snapshot::Snapshot;
+use dps_core::raft::{Base, Vote, Write};
+
+/// A disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) vote: Vote,
+    pub(crate) base: Base,
+    pub(crate) entries: Vec<Entry>,
+    /// The newest durable snapshot.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Writes that are not durable, in their order.
+    pub(crate) pending: VecDeque<Write>,
+}
+
+impl Disk {
+    pub(crate) fn new(founders: &Membership) -> Self {
+        let base = Base { position: Position::ZERO, membership: Arc::new(founders.clone()) };
+        Self { vote: Vote::default(), base, entries: vec![], snapshot: None, pending: VecDeque::new() }
+    }
+
+    pub(crate) fn apply(&mut self, write: Write) {
+        let Write { vote, base, cut, entries, .. } = write;
+        if let Some(vote) = vote {
+            assert!(vote.term >= self.vote.term, "terms never go back");
+            if vote.term == self.vote.term && self.vote.candidate.is_some() {
+                assert_eq!(vote, self.vote, "a vote is given once");
+            }
+            self.vote = vote;
+        }
+        if let Some(base) = base {
+            assert!(base.position.index > self.base.position.index, "a log never begins earlier again");
+            self.entries.retain(|entry| entry.position.index > base.position.index);
+            self.base = base;
+        }
+        if let Some(cut) = cut {
+            assert!(cut.after >= self.base.position.index, "a snapshot is not cut");
+            self.entries.retain(|entry| entry.position.index <= cut.after);
+        }
+        for entry in entries {
+            let last = self.entries.last().map_or(self.base.position, |last| last.position);
+            assert_eq!(entry.position.index, last.index + 1, "entries are written in their order");
+            self.entries.push(entry);
+        }
+    }
+
+    /// Whether an entry is durable here, as itself or in a snapshot.
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        let index = entry.position.index;
+        let in_snapshot = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.last.index >= index);
+        in_snapshot || self.entries.iter().any(|found| found == entry)
+    }
+
+    /// The writes that are durable up to this one.
+    pub(crate) fn complete(&mut self, write: u64) {
+        while let Some(write) = self.pending.pop_front_if(|pending| pending.number <= write) {
+            self.apply(write);
+        }
+    }
+}
+
+/// What a state machine comes to: a hash of all that was applied, in its order.
+pub(crate) fn fold(state: [u8; 32], entry: &Entry) -> [u8; 32] {
+    let mut bytes = state.to_vec();
+    bytes.extend_from_slice(&entry.position.term.to_le_bytes());
+    bytes.extend_from_slice(&entry.position.index.to_le_bytes());
+    match &entry.payload {
+        Payload::Empty => bytes.push(0),
+        Payload::Command(command) => bytes.extend_from_slice(command),
+        Payload::Membership(membership) => bytes.extend_from_slice(format!("{membership:?}").as_bytes()),
+    }
+    sha256(&bytes)
+}
