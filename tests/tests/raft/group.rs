@@ -99,6 +99,8 @@ pub(crate) struct Group {
     asked: BTreeMap<u64, u64>,
     tickets: u64,
     pub(crate) messages: u64,
+    /// The last answer to an append between each two nodes.
+    replies: BTreeMap<(NodeId, NodeId), Message>,
     pub(crate) notes: Vec<(NodeId, Note)>,
     /// What happened, a line each, for who wants to read it.
     pub(crate) told: Vec<String>,
@@ -129,6 +131,7 @@ impl Group {
             asked: BTreeMap::new(),
             tickets: 0,
             messages: 0,
+            replies: BTreeMap::new(),
             notes: vec![],
             told: vec![],
         };
@@ -189,6 +192,22 @@ impl Group {
     pub(crate) fn tell(&mut self, line: &str) {
         let micros = self.now.as_nanos() / 1_000;
         self.told.push(format!("{:4}.{} ms  {line}", micros / 1_000, micros % 1_000 / 100));
+    }
+
+    /// The last answer to an append that was sent from one node to another.
+    pub(crate) fn last_reply(&self, from: NodeId, to: NodeId) -> Option<Message> {
+        self.replies.get(&(from, to)).cloned()
+    }
+
+    /// Everything on the disk of a node that is down is gone.
+    pub(crate) fn wipe(&mut self, id: NodeId) {
+        assert!(!self.is_up(id), "only the disk of a node that is down is replaced");
+        self.hosts.get_mut(&id).expect("nobody speaks of strangers").disk = Disk::new(&self.founders);
+    }
+
+    /// Nothing of what a node has written and is not durable ever will be.
+    pub(crate) fn lose_writes(&mut self, id: NodeId) {
+        self.host(id).disk.pending.clear();
     }
 
     /// A node dies; of its writes that are not durable, a beginning stays.
@@ -306,6 +325,9 @@ impl Group {
 
     fn send(&mut self, message: Message) {
         self.messages += 1;
+        if let Body::AppendReply { .. } = message.body {
+            self.replies.insert((message.from, message.to), message.clone());
+        }
         let host = &self.hosts[&message.from];
         let durable = host.disk.vote.term;
         // A pre-vote speaks of a term to come.
