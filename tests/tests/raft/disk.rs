@@ -28,6 +28,13 @@ impl Disk {
         Self { vote: Vote::default(), base, entries: vec![], snapshot: None, pending: VecDeque::new() }
     }
 
+    /// What of it is durable.
+    pub(crate) fn copy(&self) -> Self {
+        let Self { vote, base, entries, snapshot, pending: _ } = self;
+        let (base, entries, snapshot) = (base.clone(), entries.clone(), snapshot.clone());
+        Self { vote: *vote, base, entries, snapshot, pending: VecDeque::new() }
+    }
+
     pub(crate) fn apply(&mut self, write: Write) {
         let Write { vote, base, cut, entries, .. } = write;
         if let Some(vote) = vote {

@@ -202,7 +202,25 @@ impl Group {
     /// Everything on the disk of a node that is down is gone.
     pub(crate) fn wipe(&mut self, id: NodeId) {
         assert!(!self.is_up(id), "only the disk of a node that is down is replaced");
-        self.hosts.get_mut(&id).expect("nobody speaks of strangers").disk = Disk::new(&self.founders);
+        let host = self.hosts.get_mut(&id).expect("nobody speaks of strangers");
+        // So is how often it was started.
+        (host.disk, host.incarnation) = (Disk::new(&self.founders), 0);
+    }
+
+    /// What is durable of a node.
+    pub(crate) fn copy_disk(&self, id: NodeId) -> Disk {
+        self.hosts[&id].disk.copy()
+    }
+
+    /// A node that is down has another disk from now on.
+    pub(crate) fn replace_disk(&mut self, id: NodeId, disk: Disk) {
+        assert!(!self.is_up(id), "only the disk of a node that is down is replaced");
+        self.host(id).disk = disk;
+    }
+
+    /// The newest durable snapshot of a node.
+    pub(crate) fn snapshot_of(&self, id: NodeId) -> Option<Snapshot> {
+        self.hosts[&id].disk.snapshot.clone()
     }
 
     /// Nothing of what a node has written and is not durable ever will be.

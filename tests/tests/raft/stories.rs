@@ -263,6 +263,14 @@ fn a_follower_that_was_away_for_long_gets_a_snapshot() {
     group.run(millis(200));
     assert_eq!(raft(&group, away).base(), raft(&group, leader).last());
     assert!(group.notes.iter().any(|(id, note)| *id == away && matches!(note, Note::Restored { .. })));
+    // One that comes when more is committed than it has changes nothing.
+    let late = group.snapshot_of(away).expect("it was installed");
+    let ticket = group.propose(leader);
+    group.run(millis(100));
+    assert!(matches!(group.answers.get(&ticket), Some(Ok(_))));
+    group.snapshot(away);
+    group.give(away, Event::Installed(late));
+    assert_eq!(raft(&group, away).last(), raft(&group, leader).last());
     told(&group, "a_follower_that_was_away_for_long_gets_a_snapshot");
 }
 
@@ -413,4 +421,57 @@ fn a_torn_vote() {
     assert!(group.leader().is_some());
     group.is_durable();
     told(&group, "a_torn_vote");
+}
+
+/// A node that begins anew has what it has: whatever its earlier start said is asked again.
+#[test]
+fn a_follower_restored_from_an_old_disk_is_asked_anew() {
+    let (mut group, leader) = led(3, 3);
+    let follower = others(&group, &[leader])[0];
+    let old = group.copy_disk(follower);
+    for _ in 0..3 {
+        group.propose(leader);
+    }
+    group.run(millis(100));
+    group.told.clear();
+    group.tell(&format!("{} is restored from a copy that lacks three commands", Named(follower)));
+    group.crash(follower);
+    group.replace_disk(follower, old);
+    group.start(follower);
+    group.run(millis(200));
+    let ticket = group.propose(leader);
+    group.run(millis(200));
+    assert!(matches!(group.answers.get(&ticket), Some(Ok(_))));
+    assert_eq!(raft(&group, follower).last(), raft(&group, leader).last());
+    told(&group, "a_follower_restored_from_an_old_disk_is_asked_anew");
+}
+
+/// A snapshot counts once it is durable, whatever the log says of it.
+#[test]
+fn a_crash_after_a_snapshot_is_installed() {
+    let (mut group, leader) = led_with(3, 3, Settings { trailing_entries: 0, ..Settings::STANDARD });
+    let away = others(&group, &[leader])[0];
+    group.crash(away);
+    for _ in 0..5 {
+        group.propose(leader);
+    }
+    group.run(millis(100));
+    group.snapshot(leader);
+    group.told.clear();
+    group.start(away);
+    group.world.disk_max = millis(30);
+    let restored =
+        |group: &Group| group.notes.iter().any(|(id, note)| *id == away && matches!(note, Note::Restored { .. }));
+    until(&mut group, "the snapshot is installed", restored);
+    group.tell(&format!("{} loses power before its log tells of the snapshot", Named(away)));
+    group.lose_writes(away);
+    group.crash(away);
+    group.start(away);
+    assert_eq!(raft(&group, away).base(), raft(&group, leader).base(), "it begins with the snapshot");
+    group.run(millis(300));
+    let ticket = group.propose(leader);
+    group.run(millis(300));
+    assert!(matches!(group.answers.get(&ticket), Some(Ok(_))));
+    assert_eq!(raft(&group, away).last(), raft(&group, leader).last());
+    told(&group, "a_crash_after_a_snapshot_is_installed");
 }
