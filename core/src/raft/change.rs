@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -15,30 +16,34 @@ use crate::id::NodeId;
 use crate::limits::TICKETS_MAX;
 use crate::time::Now;
 
-/// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell.
+/// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell. By index and term.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(BTreeMap<Position, u64>);
+pub(super) struct Tickets(BTreeMap<(u64, u64), u64>);
 
 impl Tickets {
+    fn insert(&mut self, position: Position, ticket: u64) {
+        self.0.insert((position.index, position.term), ticket);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A snapshot tells of everything up to `index`, but not what each entry was.
     pub(super) fn overtaken(&mut self, index: u64, out: &mut Vec<Effect>) {
-        let gone: Vec<Position> = self.0.keys().filter(|at| at.index <= index).copied().collect();
-        for at in gone {
-            let ticket = self.0.remove(&at).expect("just listed");
-            out.push(Effect::Answered { ticket, result: Err(Refusal::Overtaken) });
-        }
+        let later = self.0.split_off(&(index + 1, 0));
+        let gone = mem::replace(&mut self.0, later);
+        let unknown = |ticket| Effect::Answered { ticket, result: Err(Refusal::Overtaken) };
+        out.extend(gone.into_values().map(unknown));
     }
 
     /// The entry at `position` is committed, and so nothing else with its index ever is.
     pub(super) fn committed(&mut self, position: Position, out: &mut Vec<Effect>) {
-        let superseded = |at: &Position| at.index == position.index && *at != position;
-        let gone: Vec<Position> = self.0.keys().filter(|at| superseded(at)).copied().collect();
-        for at in gone {
-            let ticket = self.0.remove(&at).expect("just listed");
-            out.push(Effect::Answered { ticket, result: Err(Refusal::Superseded) });
-        }
-        if let Some(ticket) = self.0.remove(&position) {
-            out.push(Effect::Answered { ticket, result: Ok(position) });
+        let Position { term, index } = position;
+        while let Some((&at, &ticket)) = self.0.range((index, 0)..=(index, u64::MAX)).next() {
+            self.0.remove(&at);
+            let result = if at.1 == term { Ok(position) } else { Err(Refusal::Superseded) };
+            out.push(Effect::Answered { ticket, result });
         }
     }
 }
@@ -50,7 +55,7 @@ impl Raft {
             Some(refusal) => out.push(Effect::Answered { ticket, result: Err(refusal) }),
             None => {
                 let position = self.push(Payload::Command(command));
-                self.tickets.0.insert(position, ticket);
+                self.tickets.insert(position, ticket);
             }
         }
     }
@@ -71,7 +76,7 @@ impl Raft {
         match self.changed(changes) {
             Ok(membership) => {
                 let position = self.adopt(membership);
-                self.tickets.0.insert(position, ticket);
+                self.tickets.insert(position, ticket);
             }
             Err(refusal) => out.push(Effect::Answered { ticket, result: Err(refusal) }),
         }

@@ -81,18 +81,21 @@ impl Log {
     }
 
     /// Entries from `first` on, as many as have `bytes` together, at least one if there is any, and at most `count`.
-    pub(super) fn slice(&self, first: u64, count: usize, bytes: u64) -> Vec<Entry> {
-        let mut sum = 0;
-        let mut taken = Vec::new();
-        for index in first..=self.last().index {
-            let Some(entry) = self.get(index) else { break };
+    ///
+    /// # Panics
+    /// When `first` is not after the base.
+    pub(super) fn slice(&self, first: u64, count: usize, bytes: u64) -> Arc<[Entry]> {
+        let start = usize::try_from(first - self.base.index - 1).expect("a log fits into memory");
+        let from = start.min(self.entries.len());
+        let (mut sum, mut taken) = (0, 0);
+        for entry in self.entries.range(from..).take(count) {
             sum += entry.bytes();
-            if taken.len() == count || (sum > bytes && !taken.is_empty()) {
+            if sum > bytes && taken > 0 {
                 break;
             }
-            taken.push(entry.clone());
+            taken += 1;
         }
-        taken
+        self.entries.range(from..from + taken).cloned().collect()
     }
 
     /// Appends an entry.

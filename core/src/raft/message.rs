@@ -3,7 +3,7 @@
 //! The sender is authenticated by whoever delivers a message; that it says the truth is taken on trust (roots may crash, rot
 //! and drift, not lie). Messages may be lost, repeated and reordered, and old ones may come at any time.
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
 
 use super::entry::{Entry, Position};
 use super::snapshot::Snapshot;
@@ -55,8 +55,8 @@ pub enum Body {
         session: u64,
         /// The entry before the first of `entries`.
         prev: Position,
-        /// Entries, dense; none to ask whether the logs meet at `prev`.
-        entries: Vec<Entry>,
+        /// Entries, dense; none to ask whether the logs meet at `prev`. Followers that are equally far share them.
+        entries: Arc<[Entry]>,
         /// What the leader has committed.
         commit: u64,
     },

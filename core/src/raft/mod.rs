@@ -97,7 +97,7 @@ pub enum Effect {
     /// Send this. It may be lost.
     Send(Message),
     /// These entries are committed: apply them, after all before them. Empty ones and memberships are among them.
-    Apply(Vec<Entry>),
+    Apply(Arc<[Entry]>),
     /// Take this snapshot, which was said to be installed, for what was applied so far. What is to be applied next follows it.
     Restore(Snapshot),
     /// Fetch this snapshot, from this node or from whoever has it, and say when it is durable. Asked for again and again until
@@ -138,7 +138,7 @@ pub struct Write {
     /// What goes at the end of the log, if anything does.
     pub cut: Option<Cut>,
     /// Entries that follow then.
-    pub entries: Vec<Entry>,
+    pub entries: Arc<[Entry]>,
 }
 
 /// Where a log begins.
@@ -423,7 +423,7 @@ impl Raft {
             Body::VoteReply { granted } => self.voted(now, from, granted, out),
             Body::Append { session, prev, entries, commit } => {
                 if self.hear_leader(now, from, out) {
-                    self.append(from, session, prev, entries, commit, out);
+                    self.append(from, session, prev, &entries, commit, out);
                 }
             }
             Body::Heartbeat { session, commit, round } => {
@@ -488,10 +488,9 @@ impl Raft {
         let count = usize::try_from(self.commit - self.applied).unwrap_or(usize::MAX).min(STEP_ITEMS_MAX);
         let entries = self.log.slice(self.applied + 1, count, STEP_BYTES_MAX as u64);
         self.applied += entries.len() as u64;
-        let positions: Vec<Position> = entries.iter().map(|entry| entry.position).collect();
-        out.push(Effect::Apply(entries));
-        for position in positions {
-            self.tickets.committed(position, out);
+        out.push(Effect::Apply(Arc::clone(&entries)));
+        if !self.tickets.is_empty() {
+            entries.iter().for_each(|entry| self.tickets.committed(entry.position, out));
         }
         self.handed_out = true;
         self.resume_at = (self.applied < self.commit).then_some(now.mono);

@@ -131,7 +131,8 @@ impl Raft {
             Base { position, membership }
         });
         let cut = outbox.truncate_after.take().map(|after| Cut { after, term: self.vote.term });
-        let entries = outbox.first.take().map_or_else(Vec::new, |first| self.log.slice(first, usize::MAX, u64::MAX));
+        let first = outbox.first.take();
+        let entries = first.map_or_else(|| Arc::from([]), |first| self.log.slice(first, usize::MAX, u64::MAX));
         outbox.issued = number;
         self.log.written(number);
         out.push(Effect::Persist(Box::new(Write { number, vote, base, cut, entries })));

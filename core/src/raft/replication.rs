@@ -1,13 +1,37 @@
 //! Replication (Ongaro 2014, section 3.5), commitment (3.6.2), and pipelining (10.2.1).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use super::entry::{Entry, Payload, Position};
+use super::log::Log;
 use super::message::{Appended, Body};
 use super::progress::Progress;
 use super::{Effect, Note, Raft, Reason, Role, quorum, reject};
 use crate::id::NodeId;
 use crate::time::Now;
+
+/// The entries that were sent last in this turn: who is equally far gets the same.
+#[derive(Debug, Default)]
+struct Slice {
+    first: u64,
+    count: usize,
+    entries: Option<Arc<[Entry]>>,
+}
+
+impl Slice {
+    fn of(&mut self, log: &Log, first: u64, count: usize, bytes: u64) -> Arc<[Entry]> {
+        match &self.entries {
+            Some(entries) if (self.first, self.count) == (first, count) => Arc::clone(entries),
+            Some(_) | None => {
+                let entries = log.slice(first, count, bytes);
+                *self = Self { first, count, entries: Some(Arc::clone(&entries)) };
+                entries
+            }
+        }
+    }
+}
 
 impl Raft {
     /// Appends an entry of this term to the leader's log.
@@ -31,17 +55,25 @@ impl Raft {
             leader.heartbeat_at = now.mono + self.settings.heartbeat_interval;
         }
         let round = leader.reads.round();
-        let followers: Vec<NodeId> = leader.progress.keys().copied().collect();
-        for follower in followers {
+        let (mut after, mut cut) = (None, Slice::default());
+        while let Some(follower) = self.follower_after(after) {
+            after = Some(follower);
             if beats {
-                let progress = self.progress(&follower).expect("just listed");
+                let progress = self.progress(&follower).expect("just found");
                 let (session, commit) = (progress.session, progress.matched.min(self.commit));
                 self.send(follower, Body::Heartbeat { session, commit, round }, 0, out);
             }
-            self.send_entries(follower, round, out);
+            self.send_entries(follower, round, &mut cut, out);
         }
         self.confirm_reads(out);
         self.hand_over(out);
+    }
+
+    /// The next follower in the order of identifiers.
+    fn follower_after(&self, node: Option<NodeId>) -> Option<NodeId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        let after = node.map_or(Bound::Unbounded, Bound::Excluded);
+        leader.progress.range((after, Bound::Unbounded)).next().map(|(node, _)| *node)
     }
 
     /// What is known of a follower; `None` for a stranger, and at a node that does not lead.
@@ -53,7 +85,7 @@ impl Raft {
     }
 
     /// Sends as much as may be on its way.
-    fn send_entries(&mut self, to: NodeId, round: u64, out: &mut Vec<Effect>) {
+    fn send_entries(&mut self, to: NodeId, round: u64, cut: &mut Slice, out: &mut Vec<Effect>) {
         let (settings, last, commit) = (self.settings, self.log.last().index, self.commit);
         loop {
             let Some(progress) = self.progress(&to) else { return };
@@ -65,7 +97,7 @@ impl Raft {
             let Some(term) = self.log.term(first - 1) else { return self.offer_snapshot(to, round, out) };
             let prev = Position { term, index: first - 1 };
             let count = if open { settings.append_entries_max } else { 0 };
-            let entries = self.log.slice(first, count, settings.append_bytes_max);
+            let entries = cut.of(&self.log, first, count, settings.append_bytes_max);
             let sent = entries.last().map(|entry| entry.position.index);
             self.progress(&to).expect("it was there").sent(sent, round);
             self.send(to, Body::Append { session, prev, entries, commit }, 0, out);
@@ -88,11 +120,11 @@ impl Raft {
         from: NodeId,
         session: u64,
         prev: Position,
-        entries: Vec<Entry>,
+        entries: &[Entry],
         commit: u64,
         out: &mut Vec<Effect>,
     ) {
-        if !follow_each_other(prev, &entries, self.vote.term) {
+        if !follow_each_other(prev, entries, self.vote.term) {
             return reject(from, Reason::MalformedEntries, out);
         }
         // What is before the base of the log is committed, and so it is the leader's as well.
@@ -114,13 +146,13 @@ impl Raft {
 
     /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message that is
     /// late must not cut what later ones brought. Returns whether they could be taken.
-    fn take(&mut self, from: NodeId, entries: Vec<Entry>, out: &mut Vec<Effect>) -> bool {
+    fn take(&mut self, from: NodeId, entries: &[Entry], out: &mut Vec<Effect>) -> bool {
         let base = self.log.base().index;
         if entries.iter().any(|entry| entry.position.index == base && !self.log.has(entry.position)) {
             reject(from, Reason::AgainstCommitted, out);
             return false;
         }
-        let mut new = entries.into_iter().filter(|entry| entry.position.index > base).peekable();
+        let mut new = entries.iter().filter(|entry| entry.position.index > base).peekable();
         while new.next_if(|entry| self.log.has(entry.position)).is_some() {}
         let Some(first) = new.peek().map(|entry| entry.position.index) else { return true };
         if first <= self.commit {
@@ -133,7 +165,7 @@ impl Raft {
             out.push(Effect::Note(Note::Truncated { after: self.log.last() }));
         }
         for entry in new {
-            self.log.push(entry);
+            self.log.push(entry.clone());
             self.entry_pushed();
         }
         true

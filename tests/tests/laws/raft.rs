@@ -119,7 +119,7 @@ impl Council {
 }
 
 /// Entries that follow `prev`, mostly.
-fn entries(rng: &mut Rng, prev: Position, term: u64) -> Vec<Entry> {
+fn entries(rng: &mut Rng, prev: Position, term: u64) -> Arc<[Entry]> {
     let mut term = prev.term.max(term);
     let count = rng.below(4);
     let entry = |offset| {
@@ -188,7 +188,7 @@ impl Habitat for Council {
                     self.asked.push_back(message.clone());
                 }
                 Effect::Apply(entries) => {
-                    for entry in entries {
+                    for entry in entries.iter() {
                         if let Payload::Membership(membership) = &entry.payload {
                             self.membership = Arc::clone(membership);
                         }

@@ -53,7 +53,7 @@ impl Disk {
             assert!(cut.after >= self.base.position.index, "a snapshot is not cut");
             self.entries.retain(|entry| entry.position.index <= cut.after);
         }
-        for entry in entries {
+        for entry in entries.iter().cloned() {
             let last = self.entries.last().map_or(self.base.position, |last| last.position);
             assert_eq!(entry.position.index, last.index + 1, "entries are written in their order");
             self.entries.push(entry);

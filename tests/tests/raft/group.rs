@@ -300,7 +300,7 @@ impl Group {
                 self.arrive(self.now + delay, Arrival::Persisted { node: id, incarnation, write: number });
             }
             Effect::Send(message) => self.send(message),
-            Effect::Apply(entries) => self.applied(id, entries),
+            Effect::Apply(entries) => self.applied(id, &entries),
             Effect::Restore(snapshot) => self.restored(id, &snapshot),
             Effect::Fetch { from, snapshot } => self.fetch(id, from, snapshot),
             Effect::Answered { ticket, result } => {
@@ -371,8 +371,8 @@ impl Group {
         }
     }
 
-    fn applied(&mut self, id: NodeId, entries: Vec<Entry>) {
-        for entry in entries {
+    fn applied(&mut self, id: NodeId, entries: &[Entry]) {
+        for entry in entries.iter().cloned() {
             let host = self.host(id);
             host.applied += 1;
             let index = entry.position.index;
