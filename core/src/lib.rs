@@ -31,3 +31,4 @@ pub mod raft;
 pub mod rng;
 pub mod task;
 pub mod time;
+pub mod wire;

@@ -124,6 +124,21 @@ pub const READS_MAX: usize = 16 << 10;
 /// Messages of Raft that wait for a write. One more is lost, as any message may be.
 pub const WITHHELD_MAX: usize = 16 << 10;
 
+/// Bytes of one frame's message on a stream between nodes.
+pub const FRAME_BYTES_MAX: u32 = 1 << 20;
+
+/// Bytes of one command in a message of Raft: what a record of the journal holds.
+pub const ENTRY_COMMAND_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX as usize;
+
+/// Entries of one message of Raft, which are taken in one step.
+pub const APPEND_ENTRIES_MAX: usize = STEP_ITEMS_MAX;
+
+/// Bytes of the entries of one message of Raft, as [`crate::raft::entry::Entry::bytes`] counts them.
+pub const APPEND_BYTES_MAX: u64 = STEP_BYTES_MAX as u64;
+
+/// Bytes of a snapshot's content: what one file holds.
+pub const SNAPSHOT_BYTES_MAX: u64 = OFFSET_MAX;
+
 /// Commands waiting for the journal.
 pub const PROPOSALS_MAX: usize = 4_096;
 
@@ -192,6 +207,10 @@ const _: () = assert!(
         <= RECORD_BODY_BYTES_MAX as usize
 );
 const _: () = assert!(RECORD_BODY_BYTES_MAX as usize <= STEP_BYTES_MAX);
+// One entry always fits a message of Raft, and such a message always fits a frame: protobuf has less than twice the bytes that
+// are counted of its entries, and the rest of it is small.
+const _: () = assert!(ENTRY_COMMAND_BYTES_MAX as u64 + 1_024 <= APPEND_BYTES_MAX);
+const _: () = assert!(2 * APPEND_BYTES_MAX + 1_024 <= FRAME_BYTES_MAX as u64);
 // A sweep hashes one part of its filter a step.
 const _: () = assert!(FILTER_PART_BYTES_MAX as usize <= STEP_BYTES_MAX);
 // One record has what one step drops: identifiers of 32 bytes after 32 others.

@@ -5,19 +5,26 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dps_core::disk::boot::BootRecord;
 use dps_core::disk::record::FileKey;
-use dps_core::id::{ChunkId, FileId};
+use dps_core::id::{ChunkId, FileId, NodeId};
 use dps_core::keystore::filter::Filter;
-use dps_core::keystore::manifest::{Body, Entry, Manifest, Tree};
+use dps_core::keystore::manifest::{self, Manifest, Tree};
 use dps_core::keystore::manifest_codec;
 use dps_core::ledger::command::Command;
 use dps_core::ledger::file::Expect;
 use dps_core::ledger::name::Name;
+use dps_core::raft::entry::{Entry, Payload, Position};
+use dps_core::raft::membership::{Change, Membership};
+use dps_core::raft::message::{Appended, Body, Message};
+use dps_core::raft::snapshot::Snapshot;
 use dps_core::rng::Seed;
 use dps_core::time::WallTime;
+use dps_core::wire::control::{self, Control};
+use dps_core::wire::frame;
 
 const SCRIPT_LENS: [usize; 6] = [12, 40, 90, 180, 350, 700];
 
@@ -47,6 +54,13 @@ fn main() -> io::Result<()> {
     let mut filter = Filter::builder(3, [4; 16], 10);
     (0..10_u8).for_each(|index| filter.insert(&ChunkId::of(&[index])));
     write("filter", "part", &filter.finish().encode_part(0))?;
+    let stream = messages().map(|(name, message)| (name, control::encode(&Control::Raft(message))));
+    let mut frames = Vec::new();
+    for (name, bytes) in &stream {
+        write("wire", name, bytes)?;
+        frame::encode(bytes, &mut frames).expect("a small message");
+    }
+    write("wire", "frames", &frames)?;
     let record = BootRecord { store: [1; 16], key: FileKey([2; 16]), boot: 5, random: [3; 16] };
     write("boot_record", "record", &record.encode())
 }
@@ -67,20 +81,46 @@ fn reclaiming() -> [(&'static str, Command); 8] {
     ]
 }
 
+/// Messages of a group, of kinds that differ in shape.
+fn messages() -> [(&'static str, Message); 8] {
+    let node = |number: u8| NodeId::from_bytes([number; 20]);
+    let at = |term, index| Position { term, index };
+    let group = Membership::new([1, 2, 3].map(node)).expect("three voters");
+    let joint = group.change(&[Change::Demote(node(1)), Change::Remove(node(2)), Change::AddLearner(node(4))]);
+    let joint = Arc::new(joint.expect("the third one stays"));
+    let payloads =
+        [Payload::Empty, Payload::Command(Bytes::from_static(b"command")), Payload::Membership(Arc::clone(&joint))];
+    let entries = payloads.into_iter().zip(12..).map(|(payload, index)| Entry { position: at(9, index), payload });
+    let snapshot = Snapshot { last: at(6, 1_000), membership: joint, digest: [5; 32], bytes: 70_000 };
+    let (session, hint) = (21, at(4, 5));
+    [
+        ("vote", Body::Vote { last: at(8, 11), transfer: true }),
+        ("vote-reply", Body::VoteReply { granted: false }),
+        ("append", Body::Append { session, prev: at(8, 11), entries: entries.collect(), commit: 10 }),
+        ("conflict", Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint } }),
+        ("install", Body::Install { session, snapshot }),
+        ("heartbeat", Body::Heartbeat { session, commit: 16, round: 31 }),
+        ("read-reply", Body::ReadReply { asker: 2, ticket: 41, index: Some(0) }),
+        ("stale", Body::Stale),
+    ]
+    .map(|(name, body)| (name, Message { from: node(1), incarnation: 3, to: node(2), term: 300, body }))
+}
+
 fn manifests() -> [(&'static str, Manifest); 4] {
     let chunk = |index: u8| ChunkId::of(&[index]);
     let file = FileId::from_bytes([9; 32]);
-    let entries = [100, 100, 7].into_iter().zip(0..).map(|(bytes, index)| Entry { chunk: chunk(index), bytes });
+    let entries =
+        [100, 100, 7].into_iter().zip(0..).map(|(bytes, index)| manifest::Entry { chunk: chunk(index), bytes });
     let tree = Tree { root: chunk(9), levels: 2, fanout: 4 };
     let hello = ChunkId::of(b"hello");
     let inline = Manifest::inline(FileId::from_bytes(*hello.as_bytes()), &Bytes::from_static(b"hello"));
     let empty = Manifest::inline(FileId::from_bytes(*ChunkId::of(b"").as_bytes()), b"");
-    let body = Body::Entries(entries.collect());
+    let body = manifest::Body::Entries(entries.collect());
     [
         ("empty", empty),
         ("inline", inline),
         ("entries", Manifest { file, size: 207, block_bytes: 100, body }),
-        ("tree", Manifest { file, size: 1_600, block_bytes: 100, body: Body::Tree(tree) }),
+        ("tree", Manifest { file, size: 1_600, block_bytes: 100, body: manifest::Body::Tree(tree) }),
     ]
 }
 

@@ -19,6 +19,7 @@ mod manifest;
 mod memory;
 mod node_events;
 mod volume;
+mod wire;
 
 pub use any_disk::any_disk;
 pub use boot_record::boot_record;
@@ -29,12 +30,13 @@ pub use journal::journal;
 pub use manifest::manifest;
 pub use node_events::node_events;
 pub use volume::volume;
+pub use wire::wire;
 
 /// A target: total, and panics only when a property does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target with the name of its folder in `corpus/` and `regressions/`.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("any_disk", any_disk),
     ("boot_record", boot_record),
     ("command", command),
@@ -44,4 +46,5 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("manifest", manifest),
     ("node_events", node_events),
     ("volume", volume),
+    ("wire", wire),
 ];

@@ -39,7 +39,7 @@ pub enum Change {
 }
 
 /// Why a change makes no sense. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ChangeError {
     /// There is a change under way.
     #[error("the group is between two sets of voters")]
@@ -56,6 +56,9 @@ pub enum ChangeError {
     /// Nobody would be left to vote.
     #[error("a group needs a voter")]
     NoVoter,
+    /// A node is given parts that exclude each other.
+    #[error("node {0} can't take part in two ways")]
+    Contradiction(NodeId),
     /// More than the bounds in `limits.rs`.
     #[error("a group has at most {VOTERS_MAX} voters and {LEARNERS_MAX} learners")]
     TooMany,
@@ -68,6 +71,26 @@ impl Membership {
     /// There are none, or more than [`VOTERS_MAX`].
     pub fn new(voters: impl IntoIterator<Item = NodeId>) -> Result<Self, ChangeError> {
         Self { voters: voters.into_iter().collect(), ..Self::default() }.checked()
+    }
+
+    /// The membership that has these nodes in these parts, from wherever it was written down.
+    ///
+    /// # Errors
+    /// No group ever has it: there is no voter, a part is larger than the bounds in `limits.rs`, or a node is in two parts that
+    /// exclude each other.
+    pub fn from_parts(
+        voters: BTreeSet<NodeId>,
+        outgoing: BTreeSet<NodeId>,
+        learners: BTreeSet<NodeId>,
+        demoted: BTreeSet<NodeId>,
+    ) -> Result<Self, ChangeError> {
+        let learning_voter = voters.iter().chain(&outgoing).find(|node| learners.contains(node));
+        let leaves = |node: &NodeId| outgoing.contains(node) && !voters.contains(node);
+        let contradiction = learning_voter.or_else(|| demoted.iter().find(|node| !leaves(node)));
+        if let Some(node) = contradiction {
+            return Err(ChangeError::Contradiction(*node));
+        }
+        Self { voters, outgoing, learners, demoted }.checked()
     }
 
     /// Those whose majority decides; while it is joint, the incoming ones.
@@ -86,6 +109,12 @@ impl Membership {
     #[must_use]
     pub const fn learners(&self) -> &BTreeSet<NodeId> {
         &self.learners
+    }
+
+    /// Outgoing voters that become learners when a joint membership is left.
+    #[must_use]
+    pub const fn demoted(&self) -> &BTreeSet<NodeId> {
+        &self.demoted
     }
 
     /// Whether it is between two sets of voters.
@@ -165,7 +194,8 @@ impl Membership {
         if self.voters.is_empty() {
             return Err(ChangeError::NoVoter);
         }
-        if self.voters.len() > VOTERS_MAX || self.learners.len() + self.demoted.len() > LEARNERS_MAX {
+        let votes_max = self.voters.len().max(self.outgoing.len());
+        if votes_max > VOTERS_MAX || self.learners.len() + self.demoted.len() > LEARNERS_MAX {
             return Err(ChangeError::TooMany);
         }
         self.check();
@@ -201,3 +231,6 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
