@@ -207,8 +207,8 @@ const _: () = assert!(
         <= RECORD_BODY_BYTES_MAX as usize
 );
 const _: () = assert!(RECORD_BODY_BYTES_MAX as usize <= STEP_BYTES_MAX);
-// One entry always fits a message of Raft, and such a message always fits a frame: protobuf has less than twice the bytes that
-// are counted of its entries, and the rest of it is small.
+// One entry always fits a message of Raft, and such a message always fits a frame: protobuf has less than twice the
+// bytes that are counted of its entries, and the rest of it is small.
 const _: () = assert!(ENTRY_COMMAND_BYTES_MAX as u64 + 1_024 <= APPEND_BYTES_MAX);
 const _: () = assert!(2 * APPEND_BYTES_MAX + 1_024 <= FRAME_BYTES_MAX as u64);
 // A sweep hashes one part of its filter a step.

@@ -11,8 +11,8 @@ use dps_core::wire::raft;
 /// Cuts the bytes into frames in two ways, and takes every message, and the bytes as a whole, for one.
 ///
 /// # Panics
-/// When the cuts make a difference, when frames hold more memory than came, or when a message that is accepted is out of
-/// bounds or does not come back.
+/// When the cuts make a difference, when frames hold more memory than came, or when a message that is accepted is out
+/// of bounds or does not come back.
 pub fn wire(data: &[u8]) {
     judge(data);
     let (messages, end) = read(data, data.len());

@@ -76,8 +76,8 @@ impl Membership {
     /// The membership that has these nodes in these parts, from wherever it was written down.
     ///
     /// # Errors
-    /// No group ever has it: there is no voter, a part is larger than the bounds in `limits.rs`, or a node is in two parts that
-    /// exclude each other.
+    /// No group ever has it: there is no voter, a part is larger than the bounds in `limits.rs`, or a node is in two
+    /// parts that exclude each other.
     pub fn from_parts(
         voters: BTreeSet<NodeId>,
         outgoing: BTreeSet<NodeId>,

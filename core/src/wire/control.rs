@@ -1,5 +1,5 @@
-//! The envelope of everything that nodes tell each other besides bulk data: one kind of message for each part of dps that
-//! speaks with other nodes.
+//! The envelope of everything that nodes tell each other besides bulk data: one kind of message for each part of dps
+//! that speaks with other nodes.
 
 use alloc::vec::Vec;
 

@@ -1,7 +1,8 @@
 //! Frames on a stream of bytes: the length of a message as four bytes, little-endian, then the message.
 //!
-//! The length is judged before anything is allocated, and memory grows with the bytes that came, not with those that were
-//! announced. After a length that can't be nobody knows where the next frame begins, so the stream is of no use any more.
+//! The length is judged before anything is allocated, and memory grows with the bytes that came, not with those that
+//! were announced. After a length that can't be nobody knows where the next frame begins, so the stream is of no use
+//! any more.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -46,8 +47,8 @@ impl Frames {
         Self::default()
     }
 
-    /// Takes bytes as far as the end of a frame, and says how many it took. What is left is to be fed again after [`Self::next`].
-    /// Takes nothing while a whole frame waits for that, nor of a stream that has failed.
+    /// Takes bytes as far as the end of a frame, and says how many it took. What is left is to be fed again after
+    /// [`Self::next`]. Takes nothing while a whole frame waits for that, nor of a stream that has failed.
     pub fn feed(&mut self, bytes: &[u8]) -> usize {
         if self.failed.is_some() {
             return 0;
@@ -104,7 +105,8 @@ impl Frames {
         taken
     }
 
-    /// Makes room for `more` bytes: at least twice what there was, so that few copies are made, and never more than `len`.
+    /// Makes room for `more` bytes: at least twice what there was, so that few copies are made, and never more than
+    /// `len`.
     fn reserve(&mut self, more: usize, len: usize) {
         let needed = self.message.len() + more;
         if needed > self.message.capacity() {

@@ -62,8 +62,8 @@ pub fn encode(message: &Message) -> Vec<u8> {
     written(message).encode_to_vec()
 }
 
-/// The message that bytes from outside are. What it keeps of them is copied, so that an entry that stays in the log does not
-/// keep the rest of its frame in memory.
+/// The message that bytes from outside are. What it keeps of them is copied, so that an entry that stays in the log
+/// does not keep the rest of its frame in memory.
 ///
 /// # Errors
 /// Which of the rules they break.

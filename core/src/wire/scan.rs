@@ -1,5 +1,5 @@
-//! Looking through protobuf before it is decoded, so that what is decoded is known to be small: an empty item of a list takes
-//! two bytes on the wire and fifty times as many in memory.
+//! Looking through protobuf before it is decoded, so that what is decoded is known to be small: an empty item of a list
+//! takes two bytes on the wire and many times that in memory.
 
 use bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -34,7 +34,8 @@ impl<'a> Fields<'a> {
                 let skipped = skip_field(kind, number, &mut self.rest, DecodeContext::default());
                 skipped.map(|()| (number, None)).map_err(|_| WireError::Malformed)
             }
-            // The schema's language has had none since its third version, and they nest without saying how long they are.
+            // The schema's language has had none since its third version, and they nest without saying how long they
+            // are.
             WireType::StartGroup | WireType::EndGroup => Err(WireError::Malformed),
         }
     }
@@ -55,8 +56,8 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// How many fields with a length there are at the end of `path`, a list of field numbers from the outside in. As deep as the
-/// path, whatever the bytes are.
+/// How many fields with a length there are at the end of `path`, a list of field numbers from the outside in. As deep
+/// as the path, whatever the bytes are.
 ///
 /// # Errors
 /// Protobuf does not allow what is on the way.
