@@ -14,13 +14,18 @@ use crate::raft::TERM_MAX;
 use crate::raft::membership::ChangeError;
 use crate::raft::message::Body;
 use crate::raft::snapshot::INDEX_MAX;
+use crate::wire::control;
 use crate::wire::error::WireError;
 use crate::wire::pb;
 use crate::wire::raft::{NODES_MAX, decode, encode, written};
 
 /// What comes of a message of the schema. What is taken comes back.
 fn judge(message: &pb::Raft) -> Result<(), WireError> {
-    let message = decode(&message.encode_to_vec())?;
+    let judged = decode(&message.encode_to_vec());
+    let envelope = pb::Control { kind: Some(pb::control::Kind::Raft(message.clone())) };
+    let enveloped = control::decode(&envelope.encode_to_vec());
+    assert_eq!(enveloped, judged.clone().map(control::Control::Raft), "an envelope changes nothing");
+    let message = judged?;
     assert_eq!(decode(&encode(&message)), Ok(message));
     Ok(())
 }
