@@ -127,8 +127,8 @@ pub const WITHHELD_MAX: usize = 16 << 10;
 /// Bytes of one frame's message on a stream between nodes.
 pub const FRAME_BYTES_MAX: u32 = 1 << 20;
 
-/// Bytes of one command in a message of Raft: what a record of the journal holds.
-pub const ENTRY_COMMAND_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX as usize;
+/// Bytes of one command in an entry of Raft: what a record of the journal holds beside its place.
+pub const ENTRY_COMMAND_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX as usize - 64;
 
 /// Entries of one message of Raft, which are taken in one step.
 pub const APPEND_ENTRIES_MAX: usize = STEP_ITEMS_MAX;

@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::limits::{PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
+use crate::limits::{ENTRY_COMMAND_BYTES_MAX, PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
@@ -180,6 +180,9 @@ pub enum Refusal {
     /// Too much is not committed yet. Nothing was done.
     #[error("too much is waiting to be committed")]
     Busy,
+    /// The command is longer than any entry may be. Nothing was done.
+    #[error("a command has at most {ENTRY_COMMAND_BYTES_MAX} bytes")]
+    TooLarge,
     /// Another node is about to lead. Nothing was done.
     #[error("the leader is about to change")]
     Transferring,

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::limits::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX};
+
 /// Settings of one node. Those of a group should be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -49,7 +51,10 @@ impl Settings {
         if election_timeout_max <= election_timeout_min {
             return Err(SettingsError::Timeout);
         }
-        if self.append_entries_max == 0 || self.append_bytes_max == 0 || self.in_flight_max == 0 {
+        let entries = 1..=APPEND_ENTRIES_MAX;
+        let bytes = 1..=APPEND_BYTES_MAX;
+        let fits = entries.contains(&self.append_entries_max) && bytes.contains(&self.append_bytes_max);
+        if !fits || self.in_flight_max == 0 {
             return Err(SettingsError::Window);
         }
         Ok(self)
@@ -65,7 +70,9 @@ pub enum SettingsError {
     /// Everybody would become a candidate at the same time.
     #[error("the longest election timeout must be above the shortest")]
     Timeout,
-    /// Nothing could be sent.
-    #[error("a message must be able to have an entry, and one message to be on its way")]
+    /// Nothing could be sent, or what is sent not be taken.
+    #[error(
+        "a message has 1 to {APPEND_ENTRIES_MAX} entries and 1 to {APPEND_BYTES_MAX} bytes of them, and at least one is on its way"
+    )]
     Window,
 }

@@ -65,7 +65,7 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
 fn append(append: pb::Append) -> Result<Body, WireError> {
     let pb::Append { session, prev, entries, commit } = append;
     let prev = position("append.prev", prev)?;
-    let entries: Vec<Entry> = entries.into_iter().map(entry).collect::<Result<_, _>>()?;
+    let entries: Arc<[Entry]> = entries.into_iter().map(entry).collect::<Result<_, _>>()?;
     at_most("append.entries", entries.iter().map(Entry::bytes).sum(), APPEND_BYTES_MAX)?;
     Ok(Body::Append { session, prev, entries, commit: at_most("append.commit", commit, INDEX_MAX)? })
 }

@@ -82,7 +82,12 @@ fn any_body() -> impl Strategy<Value = Body> {
         any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
         (any_position(), any::<bool>()).prop_map(|(last, transfer)| Body::Vote { last, transfer }),
         any::<bool>().prop_map(|granted| Body::VoteReply { granted }),
-        append.prop_map(|(session, prev, entries, commit)| Body::Append { session, prev, entries, commit }),
+        append.prop_map(|(session, prev, entries, commit)| Body::Append {
+            session,
+            prev,
+            entries: entries.into(),
+            commit
+        }),
         (number(), any_appended()).prop_map(|(session, result)| Body::AppendReply { session, result }),
         (number(), any_snapshot()).prop_map(|(session, snapshot)| Body::Install { session, snapshot }),
         (number(), up_to(INDEX_MAX), number()).prop_map(|(session, commit, round)| Body::Heartbeat {
@@ -128,7 +133,7 @@ pub(in crate::wire) fn largest() -> [Message; 3] {
         incarnation: u64::MAX,
         to: NodeId::from_bytes([0xfe; KEY_LEN]),
         term: TERM_MAX,
-        body: append(entries),
+        body: append(entries.into()),
     })
 }
 
