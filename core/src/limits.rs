@@ -1,5 +1,7 @@
 //! Every bound of the core, by name. What a user may choose is in [`crate::config`]; what may never be exceeded is here.
 
+use core::time::Duration;
+
 /// Bytes of a name.
 pub const NAME_BYTES_MAX: usize = 1_024;
 
@@ -170,6 +172,28 @@ pub const TOMBSTONES_MAX: u64 = 1_000_000;
 /// Tombstones that one reap removes.
 pub const REAP_SLICE_MAX: u32 = 256;
 
+/// Names that one command takes away because they have expired.
+pub const EXPIRE_SLICE_MAX: u32 = 256;
+
+/// The largest step of ledger time that is no reason to doubt it, where the rule is on; and how long it then has to go on
+/// by such steps before it is believed.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes of one piece of a snapshot.
+pub const SNAPSHOT_PIECE_BYTES_MAX: usize = STEP_BYTES_MAX;
+
+/// Bytes that say in a snapshot who takes part in the group.
+pub const SNAPSHOT_MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
+
+/// Sessions that the ledger keeps. One more and the one goes that was not used for longest.
+pub const SESSIONS_MAX: u64 = 1_024;
+
+/// Serials of one session whose outcomes are kept: the highest that was recorded, and those right below it.
+pub const SESSION_SERIALS_MAX: u64 = 1_024;
+
+/// A session that is not used for so long, in ledger time, is over.
+pub const SESSION_IDLE: Duration = Duration::from_secs(60 * 60);
+
 /// Bytes of one part of a sweep's filter, with its header.
 pub const FILTER_PART_BYTES_MAX: u32 = 256 << 10;
 
@@ -195,7 +219,10 @@ pub const SPACE_ASK_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of an [`crate::node::Effect`], so that queues of effects stay small.
 pub const EFFECT_SIZE_MAX: usize = 128;
 
+const _: () = assert!(EXPIRE_SLICE_MAX as usize <= STEP_ITEMS_MAX);
 const _: () = assert!(REAP_SLICE_MAX as usize <= STEP_ITEMS_MAX && OVERWRITTEN_MAX < STEP_ITEMS_MAX);
+// A session that goes takes all its outcomes along in one step.
+const _: () = assert!(SESSION_SERIALS_MAX <= STEP_ITEMS_MAX as u64);
 // One answer about space may let go on all that waits for it.
 const _: () = assert!(SPACE_WAITING_MAX <= STEP_ITEMS_MAX);
 const _: () = assert!(INLINE_BYTES_MAX < CHUNK_BYTES_MAX);

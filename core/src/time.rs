@@ -81,6 +81,12 @@ impl WallTime {
     pub fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
+
+    /// The wall time `span` later; the latest there is for what would be after 2554.
+    #[must_use]
+    pub fn saturating_add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// What the driver's clocks say at the start of a step.

@@ -1,10 +1,14 @@
 //! What changes the ledger, as data. Its bytes are in `codec`.
 
 mod codec;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
+
 pub use self::codec::{COMMAND_BYTES_MAX, COMMAND_LAYOUT, DecodeError};
+pub use self::outcome::Outcome;
 use crate::crypto::hash::HASH_LEN;
 use crate::keystore::manifest::Manifest;
 use crate::ledger::file::Expect;
@@ -29,6 +33,29 @@ pub enum Command {
         expect: Expect,
         /// The content.
         manifest: Manifest,
+    },
+    /// A put like [`Command::Put`], whose meaning ends by itself. What has expired is absent for every command, and
+    /// taken away by [`Command::Expire`]. A rename takes the expiry along; an undelete gives none.
+    PutUntil {
+        /// What the proposer's clock said.
+        time: WallTime,
+        /// As in [`Command::Put`].
+        lease: u64,
+        /// Nanoseconds of ledger time after which the name has expired, from this command on; 0 for never.
+        ttl: u64,
+        /// The name.
+        name: Name,
+        /// What the name must mean before.
+        expect: Expect,
+        /// The content.
+        manifest: Manifest,
+    },
+    /// Takes the names away that have expired, the earliest first, and leaves tombstones.
+    Expire {
+        /// What the proposer's clock said.
+        time: WallTime,
+        /// At most so many; more than [`crate::limits::EXPIRE_SLICE_MAX`] is that.
+        limit: u32,
     },
     /// Takes a name away, and leaves a tombstone that keeps its content for a while.
     Delete {
@@ -94,62 +121,71 @@ pub enum Command {
         /// What the proposer's clock said.
         time: WallTime,
     },
-}
-
-/// What a command came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The name means the content now.
-    Stored {
-        /// The name's new version.
-        version: u64,
+    /// Gives a name what another one means, and takes it from that one. What the name meant before leaves a tombstone;
+    /// the other leaves none, as its content is not gone. Nothing happens to a name that is renamed to itself.
+    Rename {
+        /// What the proposer's clock said.
+        time: WallTime,
+        /// The name that goes.
+        from: Name,
+        /// The name that gets its meaning.
+        to: Name,
+        /// What `from` must mean before.
+        expect_from: Expect,
+        /// What `to` must mean before. Not asked if it is `from`: it is not in the way of itself.
+        expect_to: Expect,
     },
-    /// The name is gone.
-    Deleted,
-    /// The name does not mean what was expected; only ledger time changed.
-    Conflict {
-        /// The version it has; `None` if it does not exist.
-        current: Option<u64>,
+    /// Turns the rule of large steps of ledger time on or off; it is off at first. Where it is on, a step of more than
+    /// [`crate::limits::CLOCK_STEP_MAX`] makes the clock doubtful, and whatever takes something away by time waits.
+    SetClockRule {
+        /// What the proposer's clock said.
+        time: WallTime,
+        /// Whether the rule is on.
+        on: bool,
     },
-    /// The name to be deleted or purged, or the tombstone to be undeleted, does not exist; only ledger time changed.
-    NotFound,
-    /// The put's lease is older than the newest sweep; nothing changed. Its chunks must be touched again under the
-    /// epoch of now.
-    StaleLease {
-        /// The epoch of now.
-        epoch: u64,
+    /// Says, by a person's word, that ledger time is right although it made a large step.
+    ConfirmClock {
+        /// What the proposer's clock said.
+        time: WallTime,
     },
-    /// A sweep has begun.
-    SweepStarted {
-        /// Its epoch, which is that of every lease from now on.
-        epoch: u64,
+    /// Sets ledger time, by a person's word, and may set it back as nothing else does.
+    ResetClock {
+        /// Ledger time from now on.
+        time: WallTime,
     },
-    /// The sweep is over, and chunks may be dropped by its filter.
-    SweepCompleted,
-    /// The sweep to be completed is not the open one; only ledger time changed.
-    Superseded,
-    /// Tombstones were removed.
-    Reaped {
-        /// How many.
-        count: u32,
-        /// Whether there are more of that age.
-        more: bool,
+    /// Begins a session, whose commands are applied exactly once each (rule L2). Its identifier is the index of this
+    /// command.
+    RegisterSession {
+        /// What the proposer's clock said.
+        time: WallTime,
     },
-    /// The name and its tombstones are gone.
-    Purged {
-        /// How many tombstones there were.
-        tombstones: u32,
+    /// A command of a session. Its time is that of the command within.
+    InSession {
+        /// The session: the index of its [`Command::RegisterSession`].
+        session: u64,
+        /// The number that the session gave this command, and gives again with every repetition of it.
+        serial: u64,
+        /// What is to be done. Neither of these two kinds: sessions are neither begun nor nested in a session.
+        command: Box<Self>,
     },
-    /// Every content is missing, or after a deep clean everything is gone.
-    Cleaned,
 }
 
 impl Command {
-    /// The name that is changed, if it is one.
+    /// What is to be done, whether a session asks for it or not.
     #[must_use]
-    pub const fn name(&self) -> Option<&Name> {
+    pub fn plain(&self) -> &Self {
         match self {
+            Self::InSession { command, .. } => command,
+            plain => plain,
+        }
+    }
+
+    /// The name that is changed, if it is one alone.
+    #[must_use]
+    pub fn name(&self) -> Option<&Name> {
+        match self.plain() {
             Self::Put { name, .. }
+            | Self::PutUntil { name, .. }
             | Self::Delete { name, .. }
             | Self::Undelete { name, .. }
             | Self::Purge { name, .. } => Some(name),
@@ -157,15 +193,54 @@ impl Command {
             | Self::SweepComplete { .. }
             | Self::Reap { .. }
             | Self::Clean { .. }
-            | Self::DeepClean { .. } => None,
+            | Self::DeepClean { .. }
+            | Self::Rename { .. }
+            | Self::SetClockRule { .. }
+            | Self::ConfirmClock { .. }
+            | Self::ResetClock { .. }
+            | Self::Expire { .. }
+            | Self::RegisterSession { .. }
+            | Self::InSession { .. } => None,
         }
     }
 
-    /// What the proposer's clock said.
-    #[must_use]
-    pub const fn time(&self) -> WallTime {
+    /// The lease that is needed, if this is a put.
+    pub(crate) const fn lease(&self) -> Option<u64> {
         match self {
+            Self::Put { lease, .. } | Self::PutUntil { lease, .. } => Some(*lease),
+            Self::Delete { .. }
+            | Self::Undelete { .. }
+            | Self::Purge { .. }
+            | Self::SweepStart { .. }
+            | Self::SweepComplete { .. }
+            | Self::Reap { .. }
+            | Self::Clean { .. }
+            | Self::DeepClean { .. }
+            | Self::Rename { .. }
+            | Self::SetClockRule { .. }
+            | Self::ConfirmClock { .. }
+            | Self::ResetClock { .. }
+            | Self::Expire { .. }
+            | Self::RegisterSession { .. }
+            | Self::InSession { .. } => None,
+        }
+    }
+
+    /// Whether this takes something away that only time protects.
+    pub(crate) const fn waits_for_clock(&self) -> bool {
+        matches!(self, Self::Reap { .. } | Self::SweepStart { .. } | Self::SweepComplete { .. })
+    }
+
+    /// What the proposer's clock said.
+    ///
+    /// # Panics
+    /// If a session is nested in a session.
+    #[must_use]
+    pub fn time(&self) -> WallTime {
+        match self.plain() {
             Self::Put { time, .. }
+            | Self::PutUntil { time, .. }
+            | Self::Expire { time, .. }
             | Self::Delete { time, .. }
             | Self::SweepStart { time }
             | Self::SweepComplete { time, .. }
@@ -173,7 +248,13 @@ impl Command {
             | Self::Reap { time, .. }
             | Self::Purge { time, .. }
             | Self::Clean { time }
-            | Self::DeepClean { time } => *time,
+            | Self::DeepClean { time }
+            | Self::Rename { time, .. }
+            | Self::SetClockRule { time, .. }
+            | Self::ConfirmClock { time }
+            | Self::ResetClock { time }
+            | Self::RegisterSession { time } => *time,
+            Self::InSession { .. } => unreachable!("sessions are not nested"),
         }
     }
 }

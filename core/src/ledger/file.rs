@@ -53,7 +53,9 @@ pub struct FileStat {
 pub enum Reason {
     /// It was deleted, and has not been stored since.
     Deleted,
-    /// It got another meaning: at once, or after it was deleted.
+    /// It had a time to live, which was over, and has not been stored since.
+    Expired,
+    /// It got another meaning: at once, or after it was deleted or had expired.
     Overwritten,
 }
 

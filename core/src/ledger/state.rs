@@ -10,29 +10,47 @@
 //!   or, once a tombstone keeps it or it was stored after a clean:
 //!                                              value: 07 | u64 names | u64 tombstones | u64 clean floor | manifest
 //! key:   'n' | name                            value: 01 | u64 version | u64 stored at | 32-byte FileId
+//!   or, if it expires:                         value: 08 | u64 version | u64 stored at | u64 expires at | FileId
+//! key:   'e' | expires at | version            value: 04 | u64 version | name
 //! key:   't' | name | 00 | version             value: 03 | reason | u64 index | u64 stored at | u64 went at | FileId
 //! key:   'q' | reason | index                  value: 04 | u64 version | name
+//!   or, if it had expired:                     value: 09 | and so on
+//! key:   'q' | reason | index | version        value: 04 | u64 version | name, if it had expired
 //! key:   's'                                   value: 05 | sweeps
 //! key:   'f'                                   value: 06 | u64 index of the newest clean
+//! key:   'k'                                   value: 10 | clock
 //! root:  SHA-256(02 | u64 ledger time | root of the tree)
 //! ```
 //!
-//! Numbers are little-endian in values and big-endian in keys; a reason is 'd' or 'o'; the manifest is laid out as
-//! [`manifest_codec`] says, sweeps as `Sweeps::encode` does.
+//! Sessions are not in it: they have a tree and a root of their own, in `session`.
+//!
+//! Numbers are little-endian in values and big-endian in keys; a reason is 'd', 'e' or 'o'; the manifest is laid out as
+//! [`manifest_codec`] says, sweeps and clock as their
+//! `encode` does.
 //!
 //! A name points to a content, and so does a tombstone, which is what a delete or an overwrite leaves. A content counts
 //! both, and is there exactly as long as one count is above 0, so that deleting one name never takes away what another
 //! one means. It can be looked up as long as a name means it.
 
 mod check;
+mod clock;
 mod content;
+mod copy;
+mod decode;
+mod expiry;
+mod load;
+mod session;
 mod sweep;
 mod tombstone;
 mod value;
 
 use core::fmt;
+use core::time::Duration;
 
 pub use self::content::{Content, Contents, Held};
+pub(crate) use self::copy::Scanned;
+pub(crate) use self::load::{Broken, Head, StateBuilder};
+use self::session::Sessions;
 pub use self::sweep::{CompletedSweep, Sweep};
 pub use self::tombstone::Tombstones;
 use self::value::{NAMESPACE_NAMES, Value, key, name_key};
@@ -44,7 +62,7 @@ use crate::ledger::command::{Command, Outcome};
 use crate::ledger::file::{Expect, FileStat, Reason, Target};
 use crate::ledger::name::Name;
 use crate::ledger::tree::{Scan, Tree};
-use crate::limits::TOMBSTONES_MAX;
+use crate::limits::{CLOCK_STEP_MAX, SESSION_IDLE, SESSION_SERIALS_MAX, SESSIONS_MAX, TOMBSTONES_MAX};
 use crate::time::WallTime;
 
 /// First byte of what is hashed for the whole state; 0 and 1 are the tree's.
@@ -59,6 +77,8 @@ pub struct NameEntry {
     pub stored_at: WallTime,
     /// The content.
     pub file: FileId,
+    /// When it is over, in ledger time; `None` for never.
+    pub expires_at: Option<WallTime>,
 }
 
 /// What is counted of a tree. Not part of the root: the tree says it too.
@@ -77,14 +97,36 @@ struct Counts {
     tombstone_bytes: u128,
 }
 
+/// What is kept at most, and for how long: small in tests. Every replica must have the same.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    tombstones: u64,
+    sessions: u64,
+    /// Of each session.
+    serials: u64,
+    session_idle: Duration,
+    clock_step: Duration,
+}
+
+const BOUNDS: Bounds = Bounds {
+    tombstones: TOMBSTONES_MAX,
+    sessions: SESSIONS_MAX,
+    serials: SESSION_SERIALS_MAX,
+    session_idle: SESSION_IDLE,
+    clock_step: CLOCK_STEP_MAX,
+};
+
 /// The state of the ledger. A clone is O(1) and frozen: later commands to the original don't change it, and it can be
 /// walked and hashed on another thread.
 #[derive(Clone, Default)]
 pub struct State {
     tree: Tree<Value>,
+    /// Not part of the root, and of no backup.
+    sessions: Sessions,
     /// Invariant: what the tree says.
     counts: Counts,
-    /// Invariant: the largest time of any command applied that was not refused for its lease.
+    /// Invariant: the largest time of any command applied since the clock was last reset that was not refused for its
+    /// lease.
     time: WallTime,
     /// Index of the last command applied. Not part of the root: it can grow without any effect.
     applied: u64,
@@ -107,22 +149,49 @@ impl State {
     /// frees all that there was.
     ///
     /// # Panics
-    /// If `index` is not greater than that of the command before: a command would be applied twice or out of order.
+    /// If `index` is not greater than that of the command before: a command would be applied twice or out of order. If
+    /// a session is begun or nested in a session, which no bytes say.
     pub fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        self.apply_within(index, command, TOMBSTONES_MAX)
+        self.apply_within(index, command, &BOUNDS)
     }
 
-    fn apply_within(&mut self, index: u64, command: &Command, tombstones_max: u64) -> Outcome {
+    fn apply_within(&mut self, index: u64, command: &Command, bounds: &Bounds) -> Outcome {
         assert!(index > self.applied, "command {index} comes after command {}", self.applied);
         self.applied = index;
+        let outcome = match command {
+            Command::RegisterSession { time } => {
+                self.step_clock(*time, bounds);
+                self.register_session(index, bounds)
+            }
+            Command::InSession { session, serial, command } => {
+                self.apply_in_session(index, (*session, *serial), command, bounds)
+            }
+            plain => self.apply_plain(index, plain, bounds),
+        };
+        self.evict(bounds.tombstones);
+        outcome
+    }
+
+    /// Applies a command that has nothing to do with sessions, or whose session has been looked at.
+    fn apply_plain(&mut self, index: u64, command: &Command, bounds: &Bounds) -> Outcome {
         // Before everything else: nothing that depends on a sweep or on a conflict is told of such a put.
         let epoch = self.epoch();
-        if matches!(command, Command::Put { lease, .. } if *lease < epoch) {
+        if command.lease().is_some_and(|lease| lease < epoch) {
             return Outcome::StaleLease { epoch };
         }
-        self.time = self.time.max(command.time());
-        let outcome = match command {
-            Command::Put { time: _, lease: _, name, expect, manifest } => self.put(index, name, *expect, manifest),
+        if let Command::ResetClock { time } = command {
+            return self.reset_clock(*time);
+        }
+        self.step_clock(command.time(), bounds);
+        if command.waits_for_clock() && self.doubtful_since().is_some() {
+            return Outcome::ClockDoubtful;
+        }
+        match command {
+            Command::Put { time: _, lease: _, name, expect, manifest } => self.put(index, name, *expect, manifest, 0),
+            Command::PutUntil { time: _, lease: _, ttl, name, expect, manifest } => {
+                self.put(index, name, *expect, manifest, *ttl)
+            }
+            Command::Expire { time: _, limit } => self.expire(index, *limit),
             Command::Delete { time: _, name, expect } => self.delete(index, name, *expect),
             Command::SweepStart { time: _ } => self.sweep_start(),
             Command::SweepComplete { time: _, epoch, filter_hash, by_person } => {
@@ -130,15 +199,21 @@ impl State {
             }
             Command::Undelete { time: _, name, version, expect } => self.undelete(index, name, *version, *expect),
             Command::Reap { time: _, before, limit } => self.reap(*before, *limit),
-            Command::Purge { time: _, name, expect } => self.purge(name, *expect),
+            Command::Purge { time: _, name, expect } => self.purge(index, name, *expect),
             Command::Clean { time: _ } => self.clean(index),
             Command::DeepClean { time: _ } => self.deep_clean(),
-        };
-        self.evict(tombstones_max);
-        outcome
+            Command::Rename { time: _, from, to, expect_from, expect_to } => {
+                self.rename(index, (from, *expect_from), (to, *expect_to))
+            }
+            Command::SetClockRule { time: _, on } => self.set_clock_rule(*on),
+            Command::ConfirmClock { time: _ } => self.confirm_clock(),
+            Command::ResetClock { .. } | Command::RegisterSession { .. } | Command::InSession { .. } => {
+                unreachable!("these have their own way")
+            }
+        }
     }
 
-    /// What `name` means.
+    /// What `name` means, expired or not. See [`State::name_at`].
     #[must_use]
     pub fn name(&self, name: &Name) -> Option<&NameEntry> {
         self.tree.get(&name_key(name)).map(Value::as_name)
@@ -158,9 +233,11 @@ impl State {
     pub fn stat(&self, target: &Target) -> Option<(FileStat, &Manifest)> {
         let (name, entry) = match target {
             Target::Name(name) => (Some(name.clone()), *self.name(name)?),
-            Target::Content(file) => (None, NameEntry { version: 0, stored_at: WallTime::default(), file: *file }),
+            Target::Content(file) => {
+                (None, NameEntry { version: 0, stored_at: WallTime::default(), file: *file, expires_at: None })
+            }
         };
-        let NameEntry { version, stored_at, file } = entry;
+        let NameEntry { version, stored_at, file, expires_at: _ } = entry;
         let content = self.content(&file);
         assert!(name.is_none() || content.is_some(), "what a name means exists");
         let content = content?;
@@ -210,7 +287,7 @@ impl State {
         hash.finish()
     }
 
-    /// Ledger time: the largest time of any command so far, so it never goes backwards.
+    /// Ledger time: the largest time of any command so far. Only [`Command::ResetClock`] makes it go backwards.
     #[must_use]
     pub const fn time(&self) -> WallTime {
         self.time
@@ -222,19 +299,21 @@ impl State {
         self.applied
     }
 
-    fn put(&mut self, index: u64, name: &Name, expect: Expect, manifest: &Manifest) -> Outcome {
-        let old = self.name(name).copied();
+    fn put(&mut self, index: u64, name: &Name, expect: Expect, manifest: &Manifest, ttl: u64) -> Outcome {
+        let old = self.current(name);
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
         }
+        let expires_at = (ttl > 0).then(|| self.time.saturating_add(Duration::from_nanos(ttl)));
+        self.lapse(index, name);
         self.hold(manifest);
-        self.set_name(index, name, old.as_ref(), manifest.file);
+        self.set_name(index, name, old.as_ref(), manifest.file, expires_at);
         Outcome::Stored { version: index }
     }
 
     fn delete(&mut self, index: u64, name: &Name, expect: Expect) -> Outcome {
-        let old = self.name(name).copied();
+        let old = self.current(name);
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
@@ -245,23 +324,57 @@ impl State {
         Outcome::Deleted
     }
 
+    /// The content keeps the name that counts it, under another name: neither is it held once more, nor proven durable.
+    fn rename(&mut self, index: u64, from: (&Name, Expect), to: (&Name, Expect)) -> Outcome {
+        let ((from, expect_from), (to, expect_to)) = (from, to);
+        let moved = self.current(from);
+        let current = moved.map(|entry| entry.version);
+        if !is_met(expect_from, current) {
+            return Outcome::Conflict { current };
+        }
+        if from == to {
+            return current.map_or(Outcome::NotFound, |version| Outcome::Renamed { version });
+        }
+        let old = self.current(to);
+        let current = old.map(|entry| entry.version);
+        if !is_met(expect_to, current) {
+            return Outcome::TargetConflict { current };
+        }
+        let Some(moved) = moved else { return Outcome::NotFound };
+        self.remove_name(from);
+        self.lapse(index, to);
+        self.set_name(index, to, old.as_ref(), moved.file, moved.expires_at);
+        Outcome::Renamed { version: index }
+    }
+
     /// Gives `name`, which means `old`, the content `file`, which counts it already.
-    fn set_name(&mut self, index: u64, name: &Name, old: Option<&NameEntry>, file: FileId) {
+    fn set_name(
+        &mut self,
+        index: u64,
+        name: &Name,
+        old: Option<&NameEntry>,
+        file: FileId,
+        expires_at: Option<WallTime>,
+    ) {
         match old {
             Some(old) => self.bury(index, name, old, Reason::Overwritten),
             None => self.supersede(name),
         }
-        let entry = NameEntry { version: index, stored_at: self.time, file };
+        let entry = NameEntry { version: index, stored_at: self.time, file, expires_at };
         let replaced = self.tree.insert(&name_key(name), Value::Name(entry));
         assert_eq!(replaced.is_some(), old.is_some(), "the name is where it was found");
         self.counts.names += u64::from(replaced.is_none());
+        if let Some(old) = old {
+            self.unschedule(old);
+        }
+        self.schedule(name, &entry);
         self.trim(name);
     }
 
     /// Removes a name that exists; its content still counts it.
     fn remove_name(&mut self, name: &Name) {
-        let removed = self.tree.remove(&name_key(name));
-        assert!(removed.is_some(), "the name is where it was found");
+        let removed = self.tree.remove(&name_key(name)).expect("the name is where it was found");
+        self.unschedule(removed.as_name());
         self.counts.names = self.counts.names.checked_sub(1).expect("the name was counted");
     }
 }
@@ -305,4 +418,4 @@ fn is_met(expect: Expect, current: Option<u64>) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -20,6 +20,7 @@
 //!
 //! `value` is what [`TreeValue::encode`] writes. It stands last, so that it needs no length.
 
+mod build;
 mod hash;
 mod scan;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem;
 
+pub(crate) use self::build::Builder;
 use self::hash::HashCell;
 pub use self::scan::Scan;
 use crate::crypto::hash::{HASH_LEN, sha256};
@@ -130,13 +132,7 @@ impl<V> Tree<V> {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&V> {
-        let (mut node, mut rest) = (&*self.root, key);
-        loop {
-            rest = rest.strip_prefix(&*node.label)?;
-            let Some((byte, tail)) = rest.split_first() else { return node.value.as_ref() };
-            node = &node.children[node.child(*byte).ok()?].node;
-            rest = tail;
-        }
+        find(&self.root, key)
     }
 
     /// The entries whose key begins with `prefix` and is greater than `after`, in byte order of their keys. Getting to
@@ -241,7 +237,15 @@ impl<V: TreeValue> Tree<V> {
     /// The hash of everything in the tree. Costs the nodes that changed since it was asked for last.
     #[must_use]
     pub fn root(&self) -> [u8; HASH_LEN] {
-        let mut buffer = Vec::new();
+        let is_known = self.fill_hashes(usize::MAX);
+        assert!(is_known, "nothing stops it");
+        self.root.hash.get().expect("it was just filled")
+    }
+
+    /// Computes at most `limit` of the hashes that the root needs, and says whether the root is known then. A walk in
+    /// slices: what was computed stays, here and in every clone.
+    pub fn fill_hashes(&self, limit: usize) -> bool {
+        let (mut left, mut buffer) = (limit, Vec::new());
         let mut stack = vec![(&*self.root, 0)];
         while let Some((node, next)) = stack.last_mut() {
             match node.children.get(*next) {
@@ -253,13 +257,17 @@ impl<V: TreeValue> Tree<V> {
                 }
                 None => {
                     if node.hash.get().is_none() {
+                        if left == 0 {
+                            return false;
+                        }
+                        left -= 1;
                         node.hash.set(&node_hash(node, &mut buffer));
                     }
                     stack.pop();
                 }
             }
         }
-        self.root.hash.get().expect("it was just filled")
+        true
     }
 
     /// Asserts the shape that the module describes, the count, and every hash that is known. Visits everything.
@@ -285,6 +293,16 @@ impl<V: TreeValue> Tree<V> {
             stack.extend(node.children.iter().map(|edge| (&*edge.node, key_len + 1)));
         }
         assert_eq!(values, self.len, "every value is counted");
+    }
+}
+
+/// The value under `node` whose key has `rest` after the bytes above the node's label.
+fn find<'a, V>(mut node: &'a Node<V>, mut rest: &[u8]) -> Option<&'a V> {
+    loop {
+        rest = rest.strip_prefix(&*node.label)?;
+        let Some((byte, tail)) = rest.split_first() else { return node.value.as_ref() };
+        node = &node.children[node.child(*byte).ok()?].node;
+        rest = tail;
     }
 }
 

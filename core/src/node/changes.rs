@@ -40,7 +40,7 @@ impl Serving {
 
     /// What a change that was made is answered with.
     pub(super) fn changed(&self, command: &Command) -> Reply {
-        match command {
+        match command.plain() {
             Command::Undelete { name, .. } => {
                 let target = crate::ledger::file::Target::Name(name.clone());
                 let (stat, _) = self.ledger.stat(&target).expect("a name that was just restored has a meaning");
@@ -50,6 +50,16 @@ impl Serving {
             Command::Delete { .. } | Command::Purge { .. } => Reply::Deleted,
             Command::Put { .. } | Command::SweepStart { .. } | Command::SweepComplete { .. } | Command::Reap { .. } => {
                 unreachable!("a put and a collection have their own answers")
+            }
+            Command::PutUntil { .. }
+            | Command::Expire { .. }
+            | Command::Rename { .. }
+            | Command::SetClockRule { .. }
+            | Command::ConfirmClock { .. }
+            | Command::ResetClock { .. }
+            | Command::RegisterSession { .. }
+            | Command::InSession { .. } => {
+                unreachable!("no client can ask for it yet")
             }
         }
     }

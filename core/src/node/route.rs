@@ -411,6 +411,14 @@ fn accepted(decision: Result<(Outcome, Command), RequestError>) -> Result<Comman
         | Outcome::SweepCompleted
         | Outcome::Superseded
         | Outcome::Reaped { .. } => unreachable!("a stale put and a collection are answered otherwise"),
+        Outcome::SessionRegistered { .. }
+        | Outcome::SessionUnknown
+        | Outcome::SerialTooOld
+        | Outcome::Renamed { .. }
+        | Outcome::TargetConflict { .. }
+        | Outcome::Expired { .. }
+        | Outcome::ClockDoubtful
+        | Outcome::ClockSet => unreachable!("nobody proposes what comes to that yet"),
     }
 }
 

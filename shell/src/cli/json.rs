@@ -113,6 +113,7 @@ impl<'a> Tombstone<'a> {
             went_at: datetime::nanoseconds(stat.went_at),
             reason: match stat.reason {
                 Reason::Deleted => "deleted",
+                Reason::Expired => "expired",
                 Reason::Overwritten => "overwritten",
             },
             missing: stat.missing,

@@ -298,6 +298,7 @@ fn human_tombstone(stat: &TombstoneStat) -> String {
     let what = match (missing, reason) {
         (true, _) => "cleaned away",
         (false, Reason::Deleted) => "removed",
+        (false, Reason::Expired) => "expired",
         (false, Reason::Overwritten) => "replaced",
     };
     format!("{size:>14}  version {version}  {what} {}  {}", datetime::seconds(*went_at), printable(name.as_str()))

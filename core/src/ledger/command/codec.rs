@@ -14,6 +14,14 @@
 //!  8 purge           expect | name
 //!  9 clean
 //! 10 deep clean
+//! 11 register session
+//! 12 in session      u64 session | u64 serial | u8 kind, neither 11 nor 12 | what follows the time in that kind
+//! 13 rename          expect of from | from | expect of to | to
+//! 14 put until       u64 lease | u64 time to live | expect | name | manifest
+//! 15 expire          u32 limit
+//! 16 set clock rule  u8 on: 0 or 1
+//! 17 confirm clock
+//! 18 reset clock
 //! expect: 00 any | 01 absent | 02, u64 version
 //! name:   u16 length | bytes
 //! ```
@@ -22,6 +30,7 @@
 //! decoding and encoding are inverse to each other. So a put under lease 0 is of kind 1, which is what journals had
 //! before there were leases.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Command;
@@ -37,8 +46,12 @@ use crate::time::WallTime;
 /// Version of the layout of a command.
 pub const COMMAND_LAYOUT: u8 = 1;
 
-/// Bytes of the longest command, which is a put with a lease.
-pub const COMMAND_BYTES_MAX: usize = 2 + 8 + 8 + 9 + 2 + NAME_BYTES_MAX + MANIFEST_BYTES_MAX;
+/// Bytes of the longest command: a put in a session, or a rename in one.
+pub const COMMAND_BYTES_MAX: usize = if PUT_BYTES_MAX > RENAME_BYTES_MAX { PUT_BYTES_MAX } else { RENAME_BYTES_MAX };
+const PUT_BYTES_MAX: usize = SESSION_HEAD_LEN + 8 + 8 + SUBJECT_BYTES_MAX + MANIFEST_BYTES_MAX;
+const RENAME_BYTES_MAX: usize = SESSION_HEAD_LEN + 2 * SUBJECT_BYTES_MAX;
+const SESSION_HEAD_LEN: usize = 2 + 8 + 8 + 8 + 1;
+const SUBJECT_BYTES_MAX: usize = 9 + 2 + NAME_BYTES_MAX;
 
 const KIND_PUT: u8 = 1;
 const KIND_DELETE: u8 = 2;
@@ -50,6 +63,15 @@ const KIND_REAP: u8 = 7;
 const KIND_PURGE: u8 = 8;
 const KIND_CLEAN: u8 = 9;
 const KIND_DEEP_CLEAN: u8 = 10;
+const KIND_REGISTER_SESSION: u8 = 11;
+const KIND_IN_SESSION: u8 = 12;
+const KIND_RENAME: u8 = 13;
+const KIND_PUT_UNTIL: u8 = 14;
+const KIND_EXPIRE: u8 = 15;
+const KIND_SET_CLOCK_RULE: u8 = 16;
+const KIND_CONFIRM_CLOCK: u8 = 17;
+const KIND_RESET_CLOCK: u8 = 18;
+const KIND_LAST: u8 = KIND_RESET_CLOCK;
 
 const EXPECT_ANY: u8 = 0;
 const EXPECT_ABSENT: u8 = 1;
@@ -115,23 +137,36 @@ impl Command {
     /// The command as bytes, at most [`COMMAND_BYTES_MAX`].
     ///
     /// # Panics
-    /// If the manifest breaks a rule of [`manifest_codec::check`]: such a command could be written but not read again.
+    /// If the manifest breaks a rule of [`manifest_codec::check`], or a session is begun or nested in a session: such a
+    /// command could be written but not read again.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&[COMMAND_LAYOUT, self.kind()]);
         out.extend_from_slice(&self.time().as_nanos().to_le_bytes());
+        if let Self::InSession { session, serial, command } = self {
+            assert!(command.fits_session(), "sessions are neither begun nor nested in a session");
+            out.extend_from_slice(&session.to_le_bytes());
+            out.extend_from_slice(&serial.to_le_bytes());
+            out.push(command.kind());
+        }
+        self.plain().encode_rest(&mut out);
+        assert!(out.len() <= COMMAND_BYTES_MAX, "a command fits a record");
+        out
+    }
+
+    /// What comes after the time.
+    fn encode_rest(&self, out: &mut Vec<u8>) {
         match self {
             Self::Put { time: _, lease, name, expect, manifest } => {
                 if *lease > 0 {
                     out.extend_from_slice(&lease.to_le_bytes());
                 }
-                encode_subject(*expect, name, &mut out);
-                assert_eq!(manifest_codec::check(manifest), Ok(()), "only what can be read again is written");
-                manifest_codec::encode(manifest, &mut out);
+                encode_subject(*expect, name, out);
+                encode_manifest(manifest, out);
             }
             Self::Delete { time: _, name, expect } | Self::Purge { time: _, name, expect } => {
-                encode_subject(*expect, name, &mut out);
+                encode_subject(*expect, name, out);
             }
             Self::SweepComplete { time: _, epoch, filter_hash, by_person } => {
                 out.extend_from_slice(&epoch.to_le_bytes());
@@ -140,16 +175,32 @@ impl Command {
             }
             Self::Undelete { time: _, name, version, expect } => {
                 out.extend_from_slice(&version.to_le_bytes());
-                encode_subject(*expect, name, &mut out);
+                encode_subject(*expect, name, out);
             }
             Self::Reap { time: _, before, limit } => {
                 out.extend_from_slice(&before.as_nanos().to_le_bytes());
                 out.extend_from_slice(&limit.to_le_bytes());
             }
-            Self::SweepStart { time: _ } | Self::Clean { time: _ } | Self::DeepClean { time: _ } => {}
+            Self::PutUntil { time: _, lease, ttl, name, expect, manifest } => {
+                out.extend_from_slice(&lease.to_le_bytes());
+                out.extend_from_slice(&ttl.to_le_bytes());
+                encode_subject(*expect, name, out);
+                encode_manifest(manifest, out);
+            }
+            Self::SetClockRule { time: _, on } => out.push(u8::from(*on)),
+            Self::Expire { time: _, limit } => out.extend_from_slice(&limit.to_le_bytes()),
+            Self::Rename { time: _, from, to, expect_from, expect_to } => {
+                encode_subject(*expect_from, from, out);
+                encode_subject(*expect_to, to, out);
+            }
+            Self::SweepStart { time: _ }
+            | Self::Clean { time: _ }
+            | Self::DeepClean { time: _ }
+            | Self::ConfirmClock { time: _ }
+            | Self::ResetClock { time: _ }
+            | Self::RegisterSession { time: _ } => {}
+            Self::InSession { .. } => unreachable!("sessions are not nested"),
         }
-        assert!(out.len() <= COMMAND_BYTES_MAX, "a command fits a record");
-        out
     }
 
     /// The command that `bytes` are, from the first to the last.
@@ -162,15 +213,28 @@ impl Command {
         if layout != COMMAND_LAYOUT {
             return Err(DecodeError::Layout { found: layout });
         }
-        if !(KIND_PUT..=KIND_DEEP_CLEAN).contains(&kind) {
+        if !(KIND_PUT..=KIND_LAST).contains(&kind) {
             return Err(DecodeError::Kind { found: kind });
         }
         let time = WallTime::from_nanos(reader.u64()?);
-        let command = decode_kind(kind, time, &mut reader)?;
+        let command = if kind == KIND_IN_SESSION {
+            let (session, serial, kind) = (reader.u64()?, reader.u64()?, reader.u8()?);
+            if kind == KIND_REGISTER_SESSION {
+                return Err(DecodeError::Kind { found: kind });
+            }
+            Self::InSession { session, serial, command: Box::new(decode_kind(kind, time, &mut reader)?) }
+        } else {
+            decode_kind(kind, time, &mut reader)?
+        };
         match reader.remaining() {
             0 => Ok(command),
             bytes => Err(DecodeError::Trailing { bytes }),
         }
+    }
+
+    /// Whether a session can ask for this.
+    pub(crate) const fn fits_session(&self) -> bool {
+        !matches!(self, Self::RegisterSession { .. } | Self::InSession { .. })
     }
 
     const fn kind(&self) -> u8 {
@@ -185,8 +249,21 @@ impl Command {
             Self::Purge { .. } => KIND_PURGE,
             Self::Clean { .. } => KIND_CLEAN,
             Self::DeepClean { .. } => KIND_DEEP_CLEAN,
+            Self::Rename { .. } => KIND_RENAME,
+            Self::PutUntil { .. } => KIND_PUT_UNTIL,
+            Self::Expire { .. } => KIND_EXPIRE,
+            Self::SetClockRule { .. } => KIND_SET_CLOCK_RULE,
+            Self::ConfirmClock { .. } => KIND_CONFIRM_CLOCK,
+            Self::ResetClock { .. } => KIND_RESET_CLOCK,
+            Self::RegisterSession { .. } => KIND_REGISTER_SESSION,
+            Self::InSession { .. } => KIND_IN_SESSION,
         }
     }
+}
+
+fn encode_manifest(manifest: &Manifest, out: &mut Vec<u8>) {
+    assert_eq!(manifest_codec::check(manifest), Ok(()), "only what can be read again is written");
+    manifest_codec::encode(manifest, out);
 }
 
 fn encode_subject(expect: Expect, name: &Name, out: &mut Vec<u8>) {
@@ -203,7 +280,7 @@ fn encode_subject(expect: Expect, name: &Name, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
 }
 
-/// What comes after the time, for each kind.
+/// What comes after the time, for each kind but that of sessions.
 fn decode_kind(kind: u8, time: WallTime, reader: &mut Reader<'_>) -> Result<Command, DecodeError> {
     Ok(match kind {
         KIND_PUT | KIND_PUT_LEASED => {
@@ -218,11 +295,7 @@ fn decode_kind(kind: u8, time: WallTime, reader: &mut Reader<'_>) -> Result<Comm
         KIND_SWEEP_START => Command::SweepStart { time },
         KIND_SWEEP_COMPLETE => {
             let (epoch, filter_hash) = (reader.u64()?, reader.array::<HASH_LEN>()?);
-            let by_person = match reader.u8()? {
-                0 => false,
-                1 => true,
-                found => return Err(DecodeError::Flag { found }),
-            };
+            let by_person = decode_flag(reader)?;
             Command::SweepComplete { time, epoch, filter_hash, by_person }
         }
         KIND_UNDELETE => {
@@ -237,8 +310,31 @@ fn decode_kind(kind: u8, time: WallTime, reader: &mut Reader<'_>) -> Result<Comm
         }
         KIND_CLEAN => Command::Clean { time },
         KIND_DEEP_CLEAN => Command::DeepClean { time },
+        KIND_PUT_UNTIL => {
+            let (lease, ttl) = (reader.u64()?, reader.u64()?);
+            let (expect, name) = decode_subject(reader)?;
+            Command::PutUntil { time, lease, ttl, name, expect, manifest: decode_manifest(reader)? }
+        }
+        KIND_EXPIRE => Command::Expire { time, limit: reader.u32()? },
+        KIND_SET_CLOCK_RULE => Command::SetClockRule { time, on: decode_flag(reader)? },
+        KIND_CONFIRM_CLOCK => Command::ConfirmClock { time },
+        KIND_RESET_CLOCK => Command::ResetClock { time },
+        KIND_RENAME => {
+            let ((expect_from, from), (expect_to, to)) = (decode_subject(reader)?, decode_subject(reader)?);
+            Command::Rename { time, from, to, expect_from, expect_to }
+        }
+        KIND_REGISTER_SESSION => Command::RegisterSession { time },
+        // Also a session within a session, which is read nowhere else.
         found => return Err(DecodeError::Kind { found }),
     })
+}
+
+fn decode_flag(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        found => Err(DecodeError::Flag { found }),
+    }
 }
 
 fn decode_lease(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {

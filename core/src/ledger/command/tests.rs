@@ -1,5 +1,6 @@
 //! Commands and their bytes.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -37,8 +38,21 @@ fn any_expect() -> impl Strategy<Value = Expect> {
 /// Any command of any kind.
 fn any_command() -> impl Strategy<Value = Command> {
     let time = || any::<u64>().prop_map(WallTime::from_nanos);
+    prop_oneof![
+        6 => any_plain_command(),
+        1 => time().prop_map(|time| Command::RegisterSession { time }),
+        3 => (any::<u64>(), any::<u64>(), any_plain_command()).prop_map(|(session, serial, command)| {
+            Command::InSession { session, serial, command: Box::new(command) }
+        }),
+    ]
+}
+
+/// Any command that a session can ask for.
+fn any_plain_command() -> impl Strategy<Value = Command> {
+    let time = || any::<u64>().prop_map(WallTime::from_nanos);
     let lease = prop_oneof![Just(0), Just(1), any::<u64>()];
-    let put = (time(), lease, any_name(), any_expect(), any_manifest());
+    let put = (time(), lease.clone(), any_name(), any_expect(), any_manifest());
+    let until = (time(), lease, any::<u64>(), any_name(), any_expect(), any_manifest());
     prop_oneof![
         4 => put.prop_map(|(time, lease, name, expect, manifest)| Command::Put { time, lease, name, expect, manifest }),
         2 => (time(), any_name(), any_expect()).prop_map(|(time, name, expect)| Command::Delete { time, name, expect }),
@@ -49,6 +63,16 @@ fn any_command() -> impl Strategy<Value = Command> {
         2 => (time(), any_name(), any::<u64>(), any_expect())
             .prop_map(|(time, name, version, expect)| Command::Undelete { time, name, version, expect }),
         1 => (time(), time(), any::<u32>()).prop_map(|(time, before, limit)| Command::Reap { time, before, limit }),
+        2 => until.prop_map(|(time, lease, ttl, name, expect, manifest)| Command::PutUntil {
+            time, lease, ttl, name, expect, manifest
+        }),
+        1 => (time(), any::<bool>()).prop_map(|(time, on)| Command::SetClockRule { time, on }),
+        1 => time().prop_map(|time| Command::ConfirmClock { time }),
+        1 => time().prop_map(|time| Command::ResetClock { time }),
+        1 => (time(), any::<u32>()).prop_map(|(time, limit)| Command::Expire { time, limit }),
+        2 => (time(), any_name(), any_name(), any_expect(), any_expect()).prop_map(
+            |(time, from, to, expect_from, expect_to)| Command::Rename { time, from, to, expect_from, expect_to }
+        ),
         2 => (time(), any_name(), any_expect()).prop_map(|(time, name, expect)| Command::Purge { time, name, expect }),
         1 => time().prop_map(|time| Command::Clean { time }),
         1 => time().prop_map(|time| Command::DeepClean { time }),
@@ -135,6 +159,71 @@ fn the_layout_of_what_gives_space_back_never_changes() {
     }
 }
 
+#[test]
+fn the_layout_of_a_rename_never_changes() {
+    let (from, to) = (name("a/b"), name("\u{e9}"));
+    let command = Command::Rename { time: TIME, from, to, expect_from: Expect::Version(7), expect_to: Expect::Absent };
+    let expected = ["010d0807060504030201", "0207000000000000000300612f62", "010200c3a9"].concat();
+    assert_eq!(HEXLOWER.encode(&command.encode()), expected);
+    assert_eq!(Command::decode(&HEXLOWER.decode(expected.as_bytes()).unwrap()), Ok(command));
+}
+
+#[test]
+fn the_layout_of_what_expires_and_of_the_clock_never_changes() {
+    let (expect, name) = (Expect::Version(7), name("\u{e9}"));
+    let until = |lease, ttl| {
+        let name = name.clone();
+        Command::PutUntil { time: TIME, lease, ttl, name, expect, manifest: inline(b"") }
+    };
+    let empty = "0100e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8550000000000000000000000000000";
+    let subject = "0207000000000000000200c3a9";
+    for (command, kind, expected) in [
+        (until(0x0c0b, 0x0201), "0e", &["0b0c000000000000", "0102000000000000", subject, empty][..]),
+        (until(0, 0), "0e", &["0000000000000000", "0000000000000000", subject, empty]),
+        (Command::Expire { time: TIME, limit: 0x0403 }, "0f", &["03040000"]),
+        (Command::SetClockRule { time: TIME, on: false }, "10", &["00"]),
+        (Command::SetClockRule { time: TIME, on: true }, "10", &["01"]),
+        (Command::ConfirmClock { time: TIME }, "11", &[]),
+        (Command::ResetClock { time: TIME }, "12", &[]),
+    ] {
+        let expected = ["01", kind, "0807060504030201", &expected.concat()].concat();
+        assert_eq!(HEXLOWER.encode(&command.encode()), expected, "{command:?}");
+        assert_eq!(Command::decode(&HEXLOWER.decode(expected.as_bytes()).unwrap()), Ok(command));
+    }
+}
+
+#[test]
+fn the_layout_of_sessions_never_changes() {
+    let delete = Command::Delete { time: TIME, name: name("\u{e9}"), expect: Expect::Version(7) };
+    let within = |command| Command::InSession { session: 0x0b0a, serial: 0x0d0c, command: Box::new(command) };
+    for (command, kind, expected) in [
+        (Command::RegisterSession { time: TIME }, "0b", &[][..]),
+        (within(delete), "0c", &["0a0b000000000000", "0c0d000000000000", "02", "02070000000000000002", "00c3a9"]),
+        (within(Command::Clean { time: TIME }), "0c", &["0a0b000000000000", "0c0d000000000000", "09"]),
+    ] {
+        let expected = ["01", kind, "0807060504030201", &expected.concat()].concat();
+        assert_eq!(HEXLOWER.encode(&command.encode()), expected, "{command:?}");
+        assert_eq!(Command::decode(&HEXLOWER.decode(expected.as_bytes()).unwrap()), Ok(command));
+    }
+}
+
+#[test]
+fn sessions_are_neither_begun_nor_nested_in_a_session() {
+    let clean = Command::InSession { session: 1, serial: 2, command: Box::new(Command::Clean { time: TIME }) };
+    let mut bytes = clean.encode();
+    for kind in [11, 12] {
+        *bytes.last_mut().unwrap() = kind;
+        assert_eq!(Command::decode(&bytes), Err(DecodeError::Kind { found: kind }));
+    }
+}
+
+#[test]
+#[should_panic(expected = "sessions are neither begun nor nested in a session")]
+fn a_session_begun_in_a_session_is_never_written() {
+    let command = Box::new(Command::RegisterSession { time: TIME });
+    let _ = Command::InSession { session: 1, serial: 2, command }.encode();
+}
+
 /// A put under lease 0 is what a put was before there were leases, and nothing else is.
 #[test]
 fn there_is_one_way_to_write_a_lease_down() {
@@ -156,7 +245,7 @@ fn every_reason_to_refuse_is_told_apart() {
         Command::decode(&bytes).unwrap_err()
     };
     assert_eq!(with(0, 2), DecodeError::Layout { found: 2 });
-    assert_eq!(with(1, 11), DecodeError::Kind { found: 11 });
+    assert_eq!(with(1, 19), DecodeError::Kind { found: 19 });
     assert_eq!(with(1, 0), DecodeError::Kind { found: 0 });
     assert_eq!(with(1, 1), DecodeError::Truncated, "a put has a manifest");
     assert_eq!(with(10, 3), DecodeError::Expect { found: 3 });
@@ -180,6 +269,12 @@ fn the_longest_command_fits_its_bound() {
     let manifest = entries(0, 16 * u64::from(block), block);
     let name = name(&"n".repeat(NAME_BYTES_MAX));
     let command = Command::Put { time: TIME, lease: 1, name, expect: Expect::Version(1), manifest };
+    let command = Command::InSession { session: 1, serial: 1, command: Box::new(command) };
+    assert!(command.encode().len() <= COMMAND_BYTES_MAX);
+    let expect = Expect::Version(1);
+    let [from, to] = ["a", "b"].map(|text| self::name(&text.repeat(NAME_BYTES_MAX)));
+    let command = Command::Rename { time: TIME, from, to, expect_from: expect, expect_to: expect };
+    let command = Command::InSession { session: 1, serial: 1, command: Box::new(command) };
     assert_eq!(command.encode().len(), COMMAND_BYTES_MAX);
 }
 

@@ -2,8 +2,8 @@
 
 use alloc::boxed::Box;
 
-use super::State;
 use super::value::{NAMESPACE_CONTENTS, Value, content_key};
+use super::{Counts, State};
 use crate::id::FileId;
 use crate::keystore::manifest::Manifest;
 use crate::ledger::tree::Scan;
@@ -41,6 +41,14 @@ impl Content {
             (0, _) => Weight { named: 0, live_bytes: 0, tombstone_bytes: bytes },
             (_, _) => Weight { named: 1, live_bytes: bytes, tombstone_bytes: 0 },
         }
+    }
+
+    /// Counts it into `counts`.
+    pub(super) fn count(&self, floor: u64, counts: &mut Counts) {
+        let weight = self.weight(floor);
+        counts.contents += weight.named;
+        counts.live_bytes += weight.live_bytes;
+        counts.tombstone_bytes += weight.tombstone_bytes;
     }
 
     const fn is_missing(&self, floor: u64) -> bool {

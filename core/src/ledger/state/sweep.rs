@@ -2,14 +2,16 @@
 //!
 //! A sweep looks for what the ledger refers to at the moment it starts, and lets go whatever else is stored. A put may
 //! be on its way then, whose chunks are stored but not yet referred to. So each sweep begins an *epoch*, each put holds
-//! a *lease*: the epoch in which it began to store; and a put with a lease of an earlier epoch is refused (rules L5, C1).
+//! a *lease*: the epoch in which it began to store; and a put with a lease of an earlier epoch is refused (rules L5,
+//! C1).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::State;
-use super::value::{KEY_FLOOR, KEY_SWEEPS, Value};
+use super::value::{KEY_CLOCK, KEY_FLOOR, KEY_SWEEPS, Value};
 use crate::crypto::hash::HASH_LEN;
+use crate::layout::{Reader, Truncated};
 use crate::ledger::command::Outcome;
 use crate::ledger::tree::Tree;
 use crate::time::WallTime;
@@ -48,8 +50,8 @@ pub(super) struct Sweeps {
 }
 
 impl Sweeps {
-    /// `u64 epoch | u8 open: 0, or 1 and u64 started at | u8 completed: 0, or 1 and u64 epoch, u64 completed at, 32-byte
-    /// filter hash, u8 by person`.
+    /// `u64 epoch | u8 open: 0, or 1 and u64 started at | u8 completed: 0, or 1 and u64 epoch, u64 completed at,
+    /// 32-byte filter hash, u8 by person`.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.epoch.to_le_bytes());
         out.push(u8::from(self.open.is_some()));
@@ -63,6 +65,40 @@ impl Sweeps {
             out.extend_from_slice(&filter_hash);
             out.push(u8::from(by_person));
         }
+    }
+
+    /// What [`Sweeps::encode`] wrote; `None` for what it never writes.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Option<Self>, Truncated> {
+        let epoch = reader.u64()?;
+        let open = match reader.u8()? {
+            0 => None,
+            1 => Some(Sweep { epoch, started_at: WallTime::from_nanos(reader.u64()?) }),
+            _ => return Ok(None),
+        };
+        let completed = match reader.u8()? {
+            0 => None,
+            1 => {
+                let (epoch, completed_at) = (reader.u64()?, WallTime::from_nanos(reader.u64()?));
+                let (filter_hash, by_person) = (reader.array()?, reader.u8()?);
+                if by_person > 1 {
+                    return Ok(None);
+                }
+                Some(CompletedSweep { epoch, completed_at, filter_hash, by_person: by_person == 1 })
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { epoch, open, completed }))
+    }
+
+    /// Whether [`Sweeps::check`] finds nothing, and there is an index for every epoch up to `applied`.
+    pub(super) fn is_sound(&self, now: WallTime, applied: u64) -> bool {
+        let open = self.open.is_none_or(|open| open.epoch == self.epoch && open.started_at <= now);
+        let completed = self.completed.is_none_or(|completed| {
+            (1..=self.epoch).contains(&completed.epoch)
+                && completed.completed_at <= now
+                && self.open.is_none_or(|open| open.epoch > completed.epoch)
+        });
+        (1..=applied).contains(&self.epoch) && open && completed
     }
 
     /// Asserts what the fields say.
@@ -139,14 +175,16 @@ impl State {
         Outcome::Cleaned
     }
 
-    /// Forgets everything but sweeps. They go on as they are: an open one keeps what was there when it started, which is
-    /// too much and never too little.
+    /// Forgets everything but the clock and sweeps. They go on as they are: an open one keeps what was there when it
+    /// started, which is too much and never too little.
     pub(super) fn deep_clean(&mut self) -> Outcome {
-        let sweeps = self.tree.remove(KEY_SWEEPS);
+        let kept = [KEY_SWEEPS, KEY_CLOCK].map(|key| (key, self.tree.remove(key)));
         self.tree = Tree::new();
         self.counts = super::Counts::default();
-        if let Some(sweeps) = sweeps {
-            self.tree.insert(KEY_SWEEPS, sweeps);
+        for (key, value) in kept {
+            if let Some(value) = value {
+                self.tree.insert(key, value);
+            }
         }
         Outcome::Cleaned
     }

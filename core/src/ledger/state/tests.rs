@@ -1,7 +1,13 @@
 //! The mistakes that a store of names must not make; in `model`, the state against a dumb model.
 
+mod clock;
+mod expiry;
+pub(crate) mod histories;
 mod model;
+mod reached;
 mod reclaim;
+mod roots;
+mod session;
 
 use alloc::vec::Vec;
 
@@ -112,6 +118,71 @@ fn storing_what_a_name_means_already_counts_it_once_and_takes_the_manifest() {
     assert_eq!(state.apply(4, &put_if("b", Expect::Absent, &many)), Outcome::Conflict { current: Some(3) });
     assert_eq!(state.content(&content).unwrap().manifest, few, "a conflict changes nothing");
     state.check();
+}
+
+fn rename_if(from: &str, to: &str, expect_from: Expect, expect_to: Expect) -> Command {
+    Command::Rename { time: WallTime::from_nanos(1), from: name(from), to: name(to), expect_from, expect_to }
+}
+
+fn rename(from: &str, to: &str) -> Command {
+    rename_if(from, to, Expect::Any, Expect::Any)
+}
+
+#[test]
+fn a_rename_moves_the_meaning_and_only_what_it_replaces_leaves_a_tombstone() {
+    let mut state = after(&[put("a", b"moved"), put("b", b"replaced")]);
+    assert_eq!(state.apply(3, &rename("a", "b")), Outcome::Renamed { version: 3 });
+    state.check();
+    assert_eq!((meaning(&state, "a"), meaning(&state, "b")), (None, Some((file(b"moved"), 1))));
+    let graves: Vec<_> = state.tombstones("", None).map(|stat| (stat.name, stat.version, stat.reason)).collect();
+    assert_eq!(graves, [(name("b"), 2, Reason::Overwritten)]);
+    assert_eq!(state.apply(4, &rename("b", "c")), Outcome::Renamed { version: 4 });
+    assert_eq!((state.name_count(), state.tombstone_count(), state.live_bytes()), (1, 1, 5));
+    assert_eq!(state.apply(5, &put("a", b"new")), Outcome::Stored { version: 5 }, "the old name is free");
+    state.check();
+}
+
+#[test]
+fn a_rename_to_itself_changes_nothing_and_is_in_its_own_way_never() {
+    let mut state = after(&[put("a", b"abc")]);
+    let root = state.root();
+    for (expect_from, expect_to, outcome) in [
+        (Expect::Any, Expect::Any, Outcome::Renamed { version: 1 }),
+        (Expect::Version(1), Expect::Absent, Outcome::Renamed { version: 1 }),
+        (Expect::Any, Expect::Version(7), Outcome::Renamed { version: 1 }),
+        (Expect::Version(2), Expect::Any, Outcome::Conflict { current: Some(1) }),
+    ] {
+        assert_eq!(state.apply(state.applied() + 1, &rename_if("a", "a", expect_from, expect_to)), outcome);
+        assert_eq!(state.root(), root);
+    }
+    assert_eq!(state.apply(9, &rename("b", "b")), Outcome::NotFound);
+}
+
+#[test]
+fn a_rename_asks_for_both_names_before_it_moves_anything() {
+    let state = after(&[put("a", b"1"), put("b", b"2")]);
+    for (command, outcome) in [
+        (rename_if("a", "b", Expect::Version(2), Expect::Absent), Outcome::Conflict { current: Some(1) }),
+        (rename_if("a", "b", Expect::Any, Expect::Absent), Outcome::TargetConflict { current: Some(2) }),
+        (rename_if("a", "c", Expect::Any, Expect::Version(2)), Outcome::TargetConflict { current: None }),
+        (rename_if("c", "b", Expect::Any, Expect::Absent), Outcome::TargetConflict { current: Some(2) }),
+        (rename("c", "b"), Outcome::NotFound),
+        (rename_if("a", "b", Expect::Version(1), Expect::Version(2)), Outcome::Renamed { version: 3 }),
+    ] {
+        let mut other = state.clone();
+        assert_eq!(other.apply(3, &command), outcome, "{command:?}");
+        assert_eq!(other.root() == state.root(), !matches!(outcome, Outcome::Renamed { .. }));
+        other.check();
+    }
+}
+
+/// No chunk was proven durable by a rename.
+#[test]
+fn what_is_missing_can_be_renamed_and_stays_missing() {
+    let clean = Command::Clean { time: WallTime::from_nanos(1) };
+    let state = after(&[put("a", b"abc"), clean, rename("a", "b")]);
+    assert!(state.stat(&Target::Name(name("b"))).unwrap().0.missing);
+    assert_eq!(state.live_bytes(), 0);
 }
 
 #[test]

@@ -5,14 +5,14 @@
 //! backwards, so the order of indexes is the order of age.
 //!
 //! A name that exists has only overwritten versions, at most [`OVERWRITTEN_MAX`]. One that does not has in addition the
-//! one that was deleted last; when such a name is stored again, that becomes an overwritten version too. So the
-//! tombstones of one name are always few.
+//! one that was deleted last, or had expired; when such a name is stored again, that becomes an overwritten version
+//! too. So the tombstones of one name are always few.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::value::{
-    NAMESPACE_QUEUES, NAMESPACE_TOMBSTONES, Value, key, number_of, queue_key, reason_byte, tombstone_key,
+    NAMESPACE_QUEUES, NAMESPACE_TOMBSTONES, Value, key, number_of, queue_index, queue_key, reason_byte, tombstone_key,
     tombstones_key,
 };
 use super::{NameEntry, State, is_met};
@@ -37,6 +37,15 @@ pub(super) struct Tombstone {
     pub(super) file: FileId,
     /// What has become of the name.
     pub(super) reason: Reason,
+    /// Whether it had expired, although it may be overwritten by now. One command may leave many such tombstones.
+    pub(super) expired: bool,
+}
+
+impl Tombstone {
+    /// The key of its place in the order of age.
+    pub(super) fn queue_key(&self, version: u64) -> Vec<u8> {
+        queue_key(self.reason, self.index, self.expired.then_some(version))
+    }
 }
 
 impl State {
@@ -65,7 +74,7 @@ impl State {
     }
 
     fn tombstone_stat(&self, name: Name, version: u64, tombstone: &Tombstone) -> TombstoneStat {
-        let Tombstone { index: _, stored_at, went_at, file, reason } = *tombstone;
+        let Tombstone { index: _, stored_at, went_at, file, reason, expired: _ } = *tombstone;
         let content = self.held_content(&file).expect("what a tombstone keeps exists");
         let (size, missing) = (content.manifest.size, self.is_missing(content));
         TombstoneStat { name, version, stored_at, went_at, reason, file, size, missing }
@@ -91,26 +100,28 @@ impl State {
 
     /// A name loses its meaning by the command at `index`.
     pub(super) fn bury(&mut self, index: u64, name: &Name, old: &NameEntry, reason: Reason) {
-        let NameEntry { version, stored_at, file } = *old;
-        let tombstone = Tombstone { index, stored_at, went_at: self.time, file, reason };
+        let NameEntry { version, stored_at, file, expires_at: _ } = *old;
+        let expired = reason == Reason::Expired;
+        let tombstone = Tombstone { index, stored_at, went_at: self.time, file, reason, expired };
         let new = self.tree.insert(&tombstone_key(name, version), Value::Tombstone(Box::new(tombstone)));
         assert!(new.is_none(), "a version goes once");
-        let new = self.tree.insert(&queue_key(reason, index), Value::Queued(name.clone(), version));
-        assert!(new.is_none(), "a command leaves one tombstone");
+        let new = self.tree.insert(&tombstone.queue_key(version), Value::Queued(name.clone(), version));
+        assert!(new.is_none(), "a command leaves one tombstone, or one of each version that had expired");
         self.counts.tombstones += 1;
         self.entomb(&file);
     }
 
-    /// A name that did not exist gets a meaning: what was deleted last is now an overwritten version.
+    /// A name that did not exist gets a meaning: what was deleted last, or had expired, is now an overwritten version.
     pub(super) fn supersede(&mut self, name: &Name) {
-        let Some((version, tombstone)) = self.find_tombstone(name, 0) else { return };
+        let Some((version, mut tombstone)) = self.find_tombstone(name, 0) else { return };
         if tombstone.reason == Reason::Overwritten {
             return;
         }
         let value = self.tree.get_mut(&tombstone_key(name, version)).expect("it was just found");
         value.as_tombstone_mut().reason = Reason::Overwritten;
-        let queued = self.tree.remove(&queue_key(Reason::Deleted, tombstone.index)).expect("tombstones are queued");
-        self.tree.insert(&queue_key(Reason::Overwritten, tombstone.index), queued);
+        let queued = self.tree.remove(&tombstone.queue_key(version)).expect("tombstones are queued");
+        tombstone.reason = Reason::Overwritten;
+        self.tree.insert(&tombstone.queue_key(version), queued);
     }
 
     /// Removes the oldest overwritten version of a name that has too many.
@@ -123,30 +134,30 @@ impl State {
         }
     }
 
-    /// Removes the oldest overwritten version, else the oldest deleted one, where there are more than
-    /// `tombstones_max`.
+    /// Removes the oldest overwritten versions, else the oldest that were deleted or had expired, as long as there are
+    /// more than `tombstones_max`: no more than a command leaves.
     pub(super) fn evict(&mut self, tombstones_max: u64) {
-        if self.counts.tombstones <= tombstones_max {
-            return;
+        while self.counts.tombstones > tombstones_max {
+            let (_, version, name) = self
+                .oldest(&[Reason::Overwritten])
+                .or_else(|| self.oldest(&[Reason::Deleted, Reason::Expired]))
+                .expect("a tombstone is queued under its reason");
+            self.forget(&name, version);
         }
-        let (_, name, version) = self
-            .oldest(Reason::Overwritten)
-            .or_else(|| self.oldest(Reason::Deleted))
-            .expect("a tombstone is queued under its reason");
-        self.forget(&name, version);
-        assert!(self.counts.tombstones <= tombstones_max, "a command makes one more at most");
     }
 
     pub(super) fn undelete(&mut self, index: u64, name: &Name, version: u64, expect: Expect) -> Outcome {
-        let old = self.name(name).copied();
+        let old = self.current(name);
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
         }
+        // What has expired can be brought back like what was deleted.
+        self.lapse(index, name);
         let Some((version, tombstone)) = self.find_tombstone(name, version) else { return Outcome::NotFound };
         self.dig_up(name, version);
         self.exhume(&tombstone.file);
-        self.set_name(index, name, old.as_ref(), tombstone.file);
+        self.set_name(index, name, old.as_ref(), tombstone.file, None);
         Outcome::Stored { version: index }
     }
 
@@ -165,12 +176,13 @@ impl State {
         }
     }
 
-    pub(super) fn purge(&mut self, name: &Name, expect: Expect) -> Outcome {
-        let old = self.name(name).copied();
+    pub(super) fn purge(&mut self, index: u64, name: &Name, expect: Expect) -> Outcome {
+        let old = self.current(name);
         let current = old.map(|entry| entry.version);
         if !is_met(expect, current) {
             return Outcome::Conflict { current };
         }
+        self.lapse(index, name);
         let versions = self.tombstones_of(name);
         if old.is_none() && versions.is_empty() {
             return Outcome::NotFound;
@@ -195,7 +207,7 @@ impl State {
     fn dig_up(&mut self, name: &Name, version: u64) -> Tombstone {
         let value = self.tree.remove(&tombstone_key(name, version)).expect("the tombstone was found");
         let tombstone = *value.as_tombstone();
-        let queued = self.tree.remove(&queue_key(tombstone.reason, tombstone.index)).expect("tombstones are queued");
+        let queued = self.tree.remove(&tombstone.queue_key(version)).expect("tombstones are queued");
         assert_eq!(queued.as_queued(), (name, version), "the queue names the tombstone");
         self.counts.tombstones = self.counts.tombstones.checked_sub(1).expect("the tombstone was counted");
         tombstone
@@ -203,17 +215,19 @@ impl State {
 
     /// The oldest tombstone of all, if it went before `before`.
     fn oldest_before(&self, before: WallTime) -> Option<(Name, u64)> {
-        let heads = [Reason::Overwritten, Reason::Deleted].map(|reason| self.oldest(reason));
-        let (_, name, version) = heads.into_iter().flatten().min_by_key(|(index, _, _)| *index)?;
+        let (_, version, name) = self.oldest(&[Reason::Overwritten, Reason::Deleted, Reason::Expired])?;
         let tombstone = self.tree.get(&tombstone_key(&name, version)).expect("a queue names tombstones").as_tombstone();
         (tombstone.went_at < before).then_some((name, version))
     }
 
-    /// The oldest tombstone with this reason: its index, name and version.
-    fn oldest(&self, reason: Reason) -> Option<(u64, Name, u64)> {
-        let mut scan = self.tree.scan(&[NAMESPACE_QUEUES, reason_byte(reason)], None);
-        let (name, version) = scan.advance()?.as_queued();
-        Some((number_of(scan.key()), name.clone(), version))
+    /// The oldest tombstone with one of these reasons: its index, version and name, in which order they are compared.
+    fn oldest(&self, reasons: &[Reason]) -> Option<(u64, u64, Name)> {
+        let heads = reasons.iter().filter_map(|reason| {
+            let mut scan = self.tree.scan(&[NAMESPACE_QUEUES, reason_byte(*reason)], None);
+            let (name, version) = scan.advance()?.as_queued();
+            Some((queue_index(scan.key()), version, name.clone()))
+        });
+        heads.min()
     }
 }
 

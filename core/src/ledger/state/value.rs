@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::NameEntry;
+use super::clock::Clock;
 use super::content::Content;
 use super::sweep::Sweeps;
 use super::tombstone::Tombstone;
@@ -12,23 +13,30 @@ use crate::keystore::manifest_codec;
 use crate::ledger::file::Reason;
 use crate::ledger::name::Name;
 use crate::ledger::tree::TreeValue;
+use crate::time::WallTime;
 
 pub(super) const NAMESPACE_CONTENTS: u8 = b'c';
 pub(super) const NAMESPACE_NAMES: u8 = b'n';
 pub(super) const NAMESPACE_TOMBSTONES: u8 = b't';
 pub(super) const NAMESPACE_QUEUES: u8 = b'q';
+pub(super) const NAMESPACE_EXPIRIES: u8 = b'e';
 /// The only key of its namespace.
 pub(super) const KEY_SWEEPS: &[u8] = b"s";
 /// The only key of its namespace.
 pub(super) const KEY_FLOOR: &[u8] = b"f";
+/// The only key of its namespace.
+pub(super) const KEY_CLOCK: &[u8] = b"k";
 
-const VALUE_NAME: u8 = 1;
-const VALUE_CONTENT: u8 = 2;
-const VALUE_TOMBSTONE: u8 = 3;
-const VALUE_QUEUED: u8 = 4;
-const VALUE_SWEEPS: u8 = 5;
-const VALUE_FLOOR: u8 = 6;
-const VALUE_CONTENT_AGED: u8 = 7;
+pub(super) const VALUE_NAME: u8 = 1;
+pub(super) const VALUE_CONTENT: u8 = 2;
+pub(super) const VALUE_TOMBSTONE: u8 = 3;
+pub(super) const VALUE_QUEUED: u8 = 4;
+pub(super) const VALUE_SWEEPS: u8 = 5;
+pub(super) const VALUE_FLOOR: u8 = 6;
+pub(super) const VALUE_CONTENT_AGED: u8 = 7;
+pub(super) const VALUE_NAME_EXPIRING: u8 = 8;
+pub(super) const VALUE_TOMBSTONE_EXPIRED: u8 = 9;
+pub(super) const VALUE_CLOCK: u8 = 10;
 
 /// Boxed where they are large, because inner nodes of the tree have room for a value too, and names are almost all they
 /// ever hold.
@@ -37,20 +45,25 @@ pub(super) enum Value {
     Name(NameEntry),
     Content(Box<Content>),
     Tombstone(Box<Tombstone>),
-    /// A tombstone's place in the order of age: its name and the version the name had.
+    /// A tombstone's place in the order of age, or a name's in the order of expiry: the name, and the version it had or
+    /// has.
     Queued(Name, u64),
     Sweeps(Box<Sweeps>),
     /// Index of the newest clean.
     Floor(u64),
+    Clock(Box<Clock>),
 }
 
 impl TreeValue for Value {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Name(entry) => {
-                out.push(VALUE_NAME);
+                out.push(if entry.expires_at.is_some() { VALUE_NAME_EXPIRING } else { VALUE_NAME });
                 out.extend_from_slice(&entry.version.to_le_bytes());
                 out.extend_from_slice(&entry.stored_at.as_nanos().to_le_bytes());
+                if let Some(expires_at) = entry.expires_at {
+                    out.extend_from_slice(&expires_at.as_nanos().to_le_bytes());
+                }
                 out.extend_from_slice(entry.file.as_bytes());
             }
             // Before anything was deleted, replaced or cleaned, a content is hashed as it was before there was that.
@@ -67,7 +80,7 @@ impl TreeValue for Value {
                 manifest_codec::encode(&content.manifest, out);
             }
             Self::Tombstone(tombstone) => {
-                out.push(VALUE_TOMBSTONE);
+                out.push(if tombstone.expired { VALUE_TOMBSTONE_EXPIRED } else { VALUE_TOMBSTONE });
                 out.push(reason_byte(tombstone.reason));
                 out.extend_from_slice(&tombstone.index.to_le_bytes());
                 out.extend_from_slice(&tombstone.stored_at.as_nanos().to_le_bytes());
@@ -86,6 +99,10 @@ impl TreeValue for Value {
             Self::Floor(index) => {
                 out.push(VALUE_FLOOR);
                 out.extend_from_slice(&index.to_le_bytes());
+            }
+            Self::Clock(clock) => {
+                out.push(VALUE_CLOCK);
+                clock.encode(out);
             }
         }
     }
@@ -127,6 +144,11 @@ impl Value {
         sweeps
     }
 
+    pub(super) fn as_clock(&self) -> &Clock {
+        let Self::Clock(clock) = self else { unreachable!("the clock has its own key") };
+        clock
+    }
+
     pub(super) fn as_floor(&self) -> u64 {
         let Self::Floor(index) = self else { unreachable!("the clean floor has its own key") };
         *index
@@ -164,9 +186,24 @@ pub(super) fn tombstone_key(name: &Name, version: u64) -> Vec<u8> {
     key
 }
 
-pub(super) fn queue_key(reason: Reason, index: u64) -> Vec<u8> {
+/// The version belongs to tombstones of which a command may leave several.
+pub(super) fn queue_key(reason: Reason, index: u64, version: Option<u64>) -> Vec<u8> {
     let mut key = Vec::from([NAMESPACE_QUEUES, reason_byte(reason)]);
     key.extend_from_slice(&index.to_be_bytes());
+    if let Some(version) = version {
+        key.extend_from_slice(&version.to_be_bytes());
+    }
+    key
+}
+
+/// The index in a key of a queue.
+pub(super) fn queue_index(key: &[u8]) -> u64 {
+    u64::from_be_bytes(*key[2..].first_chunk().expect("a queue is ordered by index"))
+}
+
+pub(super) fn expiry_key(expires_at: WallTime, version: u64) -> Vec<u8> {
+    let mut key = key(NAMESPACE_EXPIRIES, &expires_at.as_nanos().to_be_bytes());
+    key.extend_from_slice(&version.to_be_bytes());
     key
 }
 
@@ -178,6 +215,7 @@ pub(super) fn number_of(key: &[u8]) -> u64 {
 pub(super) const fn reason_byte(reason: Reason) -> u8 {
     match reason {
         Reason::Deleted => b'd',
+        Reason::Expired => b'e',
         Reason::Overwritten => b'o',
     }
 }

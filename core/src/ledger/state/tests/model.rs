@@ -1,21 +1,20 @@
 //! The state against a model that is nothing but lists, over any sequence of commands.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 
+use super::histories::any_history;
 use super::*;
-use crate::keystore::manifest_codec::tests::any_manifest;
 use crate::ledger::file::TombstoneStat;
-use crate::limits::{OVERWRITTEN_MAX, REAP_SLICE_MAX};
+use crate::limits::{EXPIRE_SLICE_MAX, OVERWRITTEN_MAX, REAP_SLICE_MAX};
 
 /// So few tombstones that all may be deleted ones, or so many that the bound of a name is reached first.
-const TOMBSTONES_MAX: [u64; 2] = [3, 14];
+pub(super) const TOMBSTONES_MAX: [u64; 2] = [3, 14];
+
+const CLOCK_STEP: Duration = Duration::from_nanos(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Grave {
@@ -26,11 +25,23 @@ struct Grave {
     reason: Reason,
 }
 
+/// So few sessions and serials that all that can happen to them does, within the times of `any_command`.
+pub(super) const fn bounds(tombstones: u64) -> Bounds {
+    Bounds { tombstones, sessions: 2, serials: 3, session_idle: Duration::from_nanos(30), clock_step: CLOCK_STEP }
+}
+
+#[derive(Clone, Debug, Default)]
+struct ModelSession {
+    used_at: WallTime,
+    used_index: u64,
+    outcomes: BTreeMap<u64, Outcome>,
+}
+
 /// What the state should be, without any cleverness.
 #[derive(Clone, Debug, Default)]
-struct Model {
+pub(super) struct Model {
     tombstones_max: u64,
-    names: BTreeMap<Name, NameEntry>,
+    pub(super) names: BTreeMap<Name, NameEntry>,
     graves: BTreeMap<(Name, u64), Grave>,
     /// What is known of a content, and the index of its newest put.
     manifests: BTreeMap<FileId, (Manifest, u64)>,
@@ -39,27 +50,118 @@ struct Model {
     open: Option<Sweep>,
     completed: Option<CompletedSweep>,
     cleaned_at: u64,
+    sessions: BTreeMap<u64, ModelSession>,
+    ruled: bool,
+    doubtful_since: Option<WallTime>,
     /// What was reached, in words.
-    seen: BTreeSet<&'static str>,
+    pub(super) seen: BTreeSet<&'static str>,
 }
 
 impl Model {
-    fn new(tombstones_max: u64) -> Self {
+    pub(super) fn new(tombstones_max: u64) -> Self {
         Self { tombstones_max, ..Self::default() }
     }
 
-    fn apply(&mut self, index: u64, command: &Command) -> Outcome {
-        if matches!(command, Command::Put { lease, .. } if *lease < self.epoch) {
+    pub(super) fn apply(&mut self, index: u64, command: &Command) -> Outcome {
+        let outcome = match command {
+            Command::RegisterSession { time } => {
+                self.step(*time);
+                let session = ModelSession { used_at: self.time, used_index: index, ..ModelSession::default() };
+                self.sessions.insert(index, session);
+                Outcome::SessionRegistered { session: index }
+            }
+            Command::InSession { session, serial, command } => {
+                let outcome = self.in_session(index, *session, *serial, command);
+                if matches!(outcome, Outcome::StaleLease { .. }) {
+                    return outcome;
+                }
+                outcome
+            }
+            plain => return self.plain(index, plain),
+        };
+        if let Some((id, session)) = self.sessions.iter().min_by_key(|(_, session)| session.used_index) {
+            let over = session.used_at.as_nanos() + 30 <= self.time.as_nanos();
+            let (id, over) = (*id, over && self.doubtful_since.is_none());
+            if over || self.sessions.len() > 2 {
+                self.seen.insert(if over { "a session that is over" } else { "a session too many" });
+                self.sessions.remove(&id);
+            }
+        }
+        outcome
+    }
+
+    fn step(&mut self, time: WallTime) {
+        let step = time.as_nanos().saturating_sub(self.time.as_nanos());
+        self.time = self.time.max(time);
+        let doubted = |since: WallTime| self.time.as_nanos() - since.as_nanos();
+        if self.ruled && step > 20 {
+            self.doubtful_since = Some(self.time);
+        } else if self.doubtful_since.is_some_and(|since| doubted(since) >= 20) {
+            self.seen.insert("a doubt that ends by itself");
+            self.doubtful_since = None;
+        }
+    }
+
+    fn in_session(&mut self, index: u64, id: u64, serial: u64, command: &Command) -> Outcome {
+        let now = self.time.max(command.time());
+        let mut then = self.clone();
+        then.step(now);
+        let known = self.sessions.get(&id).cloned();
+        let in_use = |session: &ModelSession| session.used_at.as_nanos() + 30 > now.as_nanos();
+        let Some(session) = known.filter(|session| then.doubtful_since.is_some() || in_use(session)) else {
+            self.step(now);
+            return Outcome::SessionUnknown;
+        };
+        let outcome = if session.outcomes.last_key_value().is_some_and(|(highest, _)| serial + 3 <= *highest) {
+            self.step(now);
+            Outcome::SerialTooOld
+        } else if let Some(outcome) = session.outcomes.get(&serial) {
+            self.step(now);
+            self.seen.insert("a command that is repeated");
+            *outcome
+        } else {
+            let outcome = self.plain(index, command);
+            if matches!(outcome, Outcome::StaleLease { .. }) {
+                self.seen.insert("a stale put in a session");
+                return outcome;
+            }
+            let outcomes = &mut self.sessions.get_mut(&id).unwrap().outcomes;
+            if outcomes.last_key_value().is_some_and(|(highest, _)| *highest > serial) {
+                self.seen.insert("a serial out of order");
+            }
+            outcomes.insert(serial, outcome);
+            let highest = *outcomes.last_key_value().unwrap().0;
+            outcomes.retain(|serial, _| serial + 3 > highest);
+            outcome
+        };
+        let session = self.sessions.get_mut(&id).unwrap();
+        (session.used_at, session.used_index) = (self.time, index);
+        outcome
+    }
+
+    fn plain(&mut self, index: u64, command: &Command) -> Outcome {
+        if matches!(command, Command::Put { lease, .. } | Command::PutUntil { lease, .. } if *lease < self.epoch) {
             return Outcome::StaleLease { epoch: self.epoch };
         }
-        self.time = self.time.max(command.time());
+        if let Command::ResetClock { time } = command {
+            self.seen.insert(if *time < self.time { "a clock that is set back" } else { "a clock that is set on" });
+            (self.time, self.doubtful_since) = (*time, None);
+            return Outcome::ClockSet;
+        }
+        self.step(command.time());
+        if matches!(command, Command::Reap { .. } | Command::SweepStart { .. } | Command::SweepComplete { .. })
+            && self.doubtful_since.is_some()
+        {
+            return Outcome::ClockDoubtful;
+        }
         let outcome = self.decide(index, command);
-        if self.graves.len() as u64 > self.tombstones_max {
-            let oldest = |reason| {
-                let graves = self.graves.iter().filter(move |(_, grave)| grave.reason == reason);
-                graves.min_by_key(|(_, grave)| grave.index).map(|(key, _)| key.clone())
+        while self.graves.len() as u64 > self.tombstones_max {
+            let oldest = |overwritten| {
+                let graves = self.graves.iter();
+                let graves = graves.filter(move |(_, grave)| (grave.reason == Reason::Overwritten) == overwritten);
+                graves.min_by_key(|((_, version), grave)| (grave.index, *version)).map(|(key, _)| key.clone())
             };
-            let (what, key) = match (oldest(Reason::Overwritten), oldest(Reason::Deleted)) {
+            let (what, key) = match (oldest(true), oldest(false)) {
                 (Some(key), _) => ("an overwritten version too many in all", key),
                 (None, deleted) => ("a deleted version too many in all", deleted.unwrap()),
             };
@@ -75,37 +177,36 @@ impl Model {
 
     fn decide(&mut self, index: u64, command: &Command) -> Outcome {
         if let Command::Put { name, expect, .. }
+        | Command::PutUntil { name, expect, .. }
         | Command::Delete { name, expect, .. }
         | Command::Undelete { name, expect, .. }
         | Command::Purge { name, expect, .. } = command
+            && let Some(current) = self.unmet(name, *expect)
         {
-            let current = self.names.get(name).map(|entry| entry.version);
-            match expect {
-                Expect::Absent if current.is_some() => return Outcome::Conflict { current },
-                Expect::Version(version) if current != Some(*version) => return Outcome::Conflict { current },
-                Expect::Any | Expect::Absent | Expect::Version(_) => {}
-            }
+            return Outcome::Conflict { current };
         }
         match command {
-            Command::Put { name, manifest, .. } => {
-                self.manifests.insert(manifest.file, (manifest.clone(), index));
-                self.mean(index, name, manifest.file)
-            }
-            Command::Delete { name, .. } => match self.names.remove(name) {
+            Command::Put { name, manifest, .. } => self.put(index, name, manifest, 0),
+            Command::PutUntil { name, manifest, ttl, .. } => self.put(index, name, manifest, *ttl),
+            Command::Expire { limit, .. } => self.expire(index, *limit),
+            Command::Delete { name, .. } => match self.alive(name) {
                 Some(entry) => {
+                    self.names.remove(name);
                     self.bury(index, name, &entry, Reason::Deleted);
                     Outcome::Deleted
                 }
                 None => Outcome::NotFound,
             },
             Command::Undelete { name, version, .. } => {
+                self.lapse(index, name);
                 let version = if *version == 0 { self.versions(name).last().copied() } else { Some(*version) };
                 match version.and_then(|version| self.graves.remove(&(name.clone(), version))) {
-                    Some(grave) => self.mean(index, name, grave.file),
+                    Some(grave) => self.mean(index, name, grave.file, None),
                     None => Outcome::NotFound,
                 }
             }
             Command::Purge { name, .. } => {
+                self.lapse(index, name);
                 let (versions, entry) = (self.versions(name), self.names.remove(name));
                 for version in &versions {
                     self.graves.remove(&(name.clone(), *version));
@@ -116,6 +217,16 @@ impl Model {
                 }
             }
             Command::Reap { before, limit, .. } => self.reap(*before, *limit),
+            Command::Rename { from, to, expect_from, expect_to, .. } => {
+                self.rename(index, from, to, (*expect_from, *expect_to))
+            }
+            whole => self.decide_whole(index, whole),
+        }
+    }
+
+    /// What changes no single name.
+    fn decide_whole(&mut self, index: u64, command: &Command) -> Outcome {
+        match command {
             Command::SweepStart { .. } => {
                 self.epoch += 1;
                 self.open = Some(Sweep { epoch: self.epoch, started_at: self.time });
@@ -135,27 +246,109 @@ impl Model {
                 Outcome::Cleaned
             }
             Command::DeepClean { .. } => {
-                let Self { tombstones_max, time, epoch, open, completed, .. } = *self;
-                let seen = core::mem::take(&mut self.seen);
-                *self = Self { tombstones_max, time, epoch, open, completed, seen, ..Self::default() };
+                let Self { tombstones_max, time, epoch, open, completed, ruled, doubtful_since, .. } = *self;
+                let (seen, sessions) = (core::mem::take(&mut self.seen), core::mem::take(&mut self.sessions));
+                let emptied =
+                    Self { tombstones_max, time, epoch, open, completed, ruled, doubtful_since, ..Self::default() };
+                *self = Self { seen, sessions, ..emptied };
                 Outcome::Cleaned
             }
+            Command::SetClockRule { on, .. } => {
+                self.ruled = *on;
+                self.doubtful_since = self.doubtful_since.filter(|_| *on);
+                Outcome::ClockSet
+            }
+            Command::ConfirmClock { .. } => {
+                self.doubtful_since = None;
+                Outcome::ClockSet
+            }
+            other => unreachable!("{other:?} is looked at elsewhere"),
         }
     }
 
-    fn mean(&mut self, index: u64, name: &Name, file: FileId) -> Outcome {
+    /// The version that a name has, if that is not what is expected.
+    fn unmet(&self, name: &Name, expect: Expect) -> Option<Option<u64>> {
+        let current = self.alive(name).map(|entry| entry.version);
+        match expect {
+            Expect::Absent if current.is_some() => Some(current),
+            Expect::Version(version) if current != Some(version) => Some(current),
+            Expect::Any | Expect::Absent | Expect::Version(_) => None,
+        }
+    }
+
+    fn rename(&mut self, index: u64, from: &Name, to: &Name, expect: (Expect, Expect)) -> Outcome {
+        if let Some(current) = self.unmet(from, expect.0) {
+            return Outcome::Conflict { current };
+        }
+        match (from == to, self.alive(from)) {
+            (true, Some(entry)) => return Outcome::Renamed { version: entry.version },
+            (true, None) => return Outcome::NotFound,
+            (false, _) => {}
+        }
+        if let Some(current) = self.unmet(to, expect.1) {
+            return Outcome::TargetConflict { current };
+        }
+        let Some(entry) = self.alive(from) else { return Outcome::NotFound };
+        self.names.remove(from);
+        self.seen.insert(if self.is_missing(&entry.file) { "a rename of what is missing" } else { "a rename" });
+        self.mean(index, to, entry.file, entry.expires_at);
+        Outcome::Renamed { version: index }
+    }
+
+    /// What a name means that has not expired.
+    fn alive(&self, name: &Name) -> Option<NameEntry> {
+        self.names.get(name).copied().filter(|entry| entry.expires_at.is_none_or(|at| at > self.time))
+    }
+
+    fn put(&mut self, index: u64, name: &Name, manifest: &Manifest, ttl: u64) -> Outcome {
+        self.manifests.insert(manifest.file, (manifest.clone(), index));
+        let expires_at = (ttl > 0).then(|| WallTime::from_nanos(self.time.as_nanos() + ttl));
+        self.mean(index, name, manifest.file, expires_at)
+    }
+
+    fn expire(&mut self, index: u64, limit: u32) -> Outcome {
+        let expired = self.names.iter().filter(|(name, _)| self.alive(name).is_none());
+        let mut expired: Vec<_> =
+            expired.map(|(name, entry)| (entry.expires_at, entry.version, name.clone())).collect();
+        expired.sort();
+        let limit = usize::try_from(limit.min(EXPIRE_SLICE_MAX)).unwrap();
+        let more = expired.len() > limit;
+        expired.truncate(limit);
+        for (_, _, name) in &expired {
+            self.lapse(index, name);
+        }
+        if expired.len() > 1 {
+            self.seen.insert("several names that expire at once");
+        }
+        Outcome::Expired { count: u32::try_from(expired.len()).unwrap(), more }
+    }
+
+    /// An expired name goes as if it had been deleted.
+    fn lapse(&mut self, index: u64, name: &Name) {
+        if self.alive(name).is_none()
+            && let Some(entry) = self.names.remove(name)
+        {
+            self.bury(index, name, &entry, Reason::Expired);
+        }
+    }
+
+    fn mean(&mut self, index: u64, name: &Name, file: FileId, expires_at: Option<WallTime>) -> Outcome {
+        if self.names.contains_key(name) && self.alive(name).is_none() {
+            self.seen.insert("a name that has expired and is stored again");
+        }
+        self.lapse(index, name);
         match self.names.remove(name) {
             Some(old) => self.bury(index, name, &old, Reason::Overwritten),
             None => {
                 for (_, grave) in self.graves.iter_mut().filter(|((other, _), _)| other == name) {
-                    if grave.reason == Reason::Deleted {
+                    if grave.reason != Reason::Overwritten {
                         self.seen.insert("a deleted name that is stored again");
                     }
                     grave.reason = Reason::Overwritten;
                 }
             }
         }
-        self.names.insert(name.clone(), NameEntry { version: index, stored_at: self.time, file });
+        self.names.insert(name.clone(), NameEntry { version: index, stored_at: self.time, file, expires_at });
         let versions = self.versions(name);
         if versions.len() > OVERWRITTEN_MAX {
             self.seen.insert("an overwritten version too many of a name");
@@ -165,22 +358,24 @@ impl Model {
     }
 
     fn bury(&mut self, index: u64, name: &Name, old: &NameEntry, reason: Reason) {
-        let NameEntry { version, stored_at, file } = *old;
+        let NameEntry { version, stored_at, file, expires_at: _ } = *old;
         let grave = Grave { stored_at, went_at: self.time, file, index, reason };
         assert_eq!(self.graves.insert((name.clone(), version), grave), None);
-        if reason == Reason::Deleted && self.versions(name).len() > OVERWRITTEN_MAX {
+        if reason != Reason::Overwritten && self.versions(name).len() > OVERWRITTEN_MAX {
             self.seen.insert("a deleted version on top of all overwritten ones");
         }
     }
 
+    /// In order of age, up to the first that is too young: with a clock that was set back, younger ones may be older.
     fn reap(&mut self, before: WallTime, limit: u32) -> Outcome {
-        let old = self.graves.iter().filter(|(_, grave)| grave.went_at < before);
-        let mut old: Vec<_> = old.map(|(key, grave)| (grave.index, key.clone())).collect();
+        let mut old: Vec<_> = self.graves.iter().map(|(key, grave)| (grave.index, key.1, key.clone())).collect();
         old.sort();
+        let young = old.iter().position(|(_, _, key)| self.graves[key].went_at >= before);
+        old.truncate(young.unwrap_or(old.len()));
         let limit = usize::try_from(limit.min(REAP_SLICE_MAX)).unwrap();
         let more = old.len() > limit;
         old.truncate(limit);
-        for (_, key) in &old {
+        for (_, _, key) in &old {
             self.graves.remove(key);
         }
         Outcome::Reaped { count: u32::try_from(old.len()).unwrap(), more }
@@ -190,7 +385,7 @@ impl Model {
         self.graves.keys().filter(|(other, _)| other == name).map(|(_, version)| *version).collect()
     }
 
-    fn is_missing(&self, file: &FileId) -> bool {
+    pub(super) fn is_missing(&self, file: &FileId) -> bool {
         self.manifests[file].1 < self.cleaned_at
     }
 
@@ -211,7 +406,7 @@ impl Model {
 
     fn assert_is(&self, state: &State) {
         state.check();
-        assert_eq!(state.time(), self.time);
+        assert_eq!((state.time(), state.doubtful_since()), (self.time, self.doubtful_since));
         assert_eq!(
             (state.epoch(), state.open_sweep(), state.completed_sweep()),
             (self.epoch, self.open, self.completed)
@@ -221,10 +416,12 @@ impl Model {
         assert_eq!(names, self.names.clone().into_iter().collect::<Vec<_>>());
         assert_eq!(state.name_count(), self.names.len() as u64);
         for (name, entry) in &self.names {
+            assert_eq!(state.name_at(name, self.time).copied(), self.alive(name));
             let stat = state.stat(&Target::Name(name.clone())).unwrap().0;
             let names = self.holders(&entry.file).0;
             assert_eq!((stat.version, stat.names, stat.missing), (entry.version, names, self.is_missing(&entry.file)));
         }
+        assert_eq!(state.session_count(), self.sessions.len() as u64);
         self.assert_tombstones(state);
         self.assert_contents(state);
     }
@@ -279,11 +476,21 @@ impl Model {
     }
 
     /// Half of what refers to something refers to what is there, so that not everything comes to nothing.
-    fn aim(&self, mut command: Command, pick: usize) -> Command {
+    pub(super) fn aim(&self, command: Command, pick: usize) -> Command {
+        if let Command::InSession { session, serial, command } = command {
+            let known = self.sessions.keys().nth(pick / 3 % 2).copied();
+            let session = if pick.is_multiple_of(7) { session } else { known.unwrap_or(session) };
+            return Command::InSession { session, serial, command: Box::new(self.aim_plain(*command, pick)) };
+        }
+        self.aim_plain(command, pick)
+    }
+
+    fn aim_plain(&self, mut command: Command, pick: usize) -> Command {
         if pick.is_multiple_of(2) {
             return command;
         }
         if let Command::Put { name, expect, .. }
+        | Command::PutUntil { name, expect, .. }
         | Command::Delete { name, expect, .. }
         | Command::Undelete { name, expect, .. }
         | Command::Purge { name, expect, .. } = &mut command
@@ -292,68 +499,32 @@ impl Model {
             *expect = self.names.get(name).map_or(Expect::Absent, |entry| Expect::Version(entry.version));
         }
         match &mut command {
-            Command::Put { lease, .. } => *lease = self.epoch + *lease / 4,
+            Command::Put { lease, .. } | Command::PutUntil { lease, .. } => *lease = self.epoch + *lease / 4,
             Command::Undelete { name, version, .. } => {
                 let versions = self.versions(name);
                 *version = versions.get(pick / 2 % (versions.len() + 1)).copied().unwrap_or(0);
             }
             Command::SweepComplete { epoch, .. } => *epoch = self.epoch,
+            Command::Rename { from, .. } => {
+                if let Some(name) = self.names.keys().nth(pick / 2 % 3) {
+                    *from = name.clone();
+                }
+            }
             Command::Delete { .. }
+            | Command::Expire { .. }
+            | Command::SetClockRule { .. }
+            | Command::ConfirmClock { .. }
+            | Command::ResetClock { .. }
             | Command::Purge { .. }
             | Command::Reap { .. }
             | Command::SweepStart { .. }
             | Command::Clean { .. }
-            | Command::DeepClean { .. } => {}
+            | Command::DeepClean { .. }
+            | Command::RegisterSession { .. }
+            | Command::InSession { .. } => {}
         }
         command
     }
-}
-
-fn any_expect() -> impl Strategy<Value = Expect> {
-    prop_oneof![6 => Just(Expect::Any), 1 => Just(Expect::Absent), 2 => (0..40_u64).prop_map(Expect::Version)]
-}
-
-/// Few contents, so that names meet; the same content sometimes under another manifest.
-fn any_small_manifest() -> impl Strategy<Value = Manifest> {
-    prop_oneof![
-        (0..4_u8).prop_map(|byte| inline(&[byte][..usize::from(byte > 0)])),
-        (0..2_u8, 1..=16_u64, any::<bool>()).prop_map(|(salt, size, high)| Manifest {
-            file: FileId::from_bytes([salt; HASH_LEN]),
-            ..if high { tree(salt, size, 1, 2) } else { entries(salt, size, 1) }
-        }),
-    ]
-}
-
-/// Few names, one of them often, so that all bounds are reached.
-fn any_small_name() -> impl Strategy<Value = Name> {
-    let texts = prop::sample::select(alloc::vec!["a", "a", "a", "a", "ab", "b", "b/c", "\u{1f980}"]);
-    texts.prop_map(name)
-}
-
-fn any_command() -> impl Strategy<Value = Command> {
-    let time = || (0..100_u64).prop_map(WallTime::from_nanos);
-    let subject = || (time(), any_small_name(), any_expect());
-    let lease = 0..4_u64;
-    let put = (subject(), lease, any_small_manifest());
-    prop_oneof![
-        60 => put.prop_map(|((time, name, expect), lease, manifest)| Command::Put { time, lease, name, expect, manifest }),
-        20 => subject().prop_map(|(time, name, expect)| Command::Delete { time, name, expect }),
-        10 => (subject(), 0..40_u64)
-            .prop_map(|((time, name, expect), version)| Command::Undelete { time, name, version, expect }),
-        4 => (time(), time(), 0..6_u32).prop_map(|(time, before, limit)| Command::Reap { time, before, limit }),
-        2 => subject().prop_map(|(time, name, expect)| Command::Purge { time, name, expect }),
-        3 => time().prop_map(|time| Command::SweepStart { time }),
-        3 => (time(), 0..4_u64, any::<u8>(), any::<bool>()).prop_map(|(time, epoch, byte, by_person)| {
-            Command::SweepComplete { time, epoch, filter_hash: [byte; HASH_LEN], by_person }
-        }),
-        3 => time().prop_map(|time| Command::Clean { time }),
-        1 => time().prop_map(|time| Command::DeepClean { time }),
-    ]
-}
-
-/// Commands, each with a step of the index and with what it is aimed by.
-fn any_history(len: usize) -> impl Strategy<Value = Vec<(Command, u64, usize)>> {
-    prop::collection::vec((any_command(), 1..3_u64, any::<usize>()), 0..len)
 }
 
 proptest! {
@@ -366,123 +537,26 @@ proptest! {
         for (at, (command, step, pick)) in history.into_iter().enumerate() {
             index += step;
             let command = model.aim(command, pick);
-            let outcome = state.apply_within(index, &command, tombstones_max);
+            let outcome = state.apply_within(index, &command, &bounds(tombstones_max));
             prop_assert_eq!(outcome, model.apply(index, &command), "{:?}", command);
-            state.check();
+            state.check_within(&bounds(tombstones_max));
             applied.push((index, command));
             if freeze.contains(&at) {
-                frozen.push((state.clone(), model.clone(), state.root()));
+                frozen.push((state.clone(), model.clone(), state.root(), state.sessions_root()));
             }
         }
         model.assert_is(&state);
-        for (state, model, root) in frozen {
+        for (state, model, root, sessions_root) in frozen {
             model.assert_is(&state);
-            prop_assert_eq!(state.root(), root, "a frozen state stays as it was");
+            prop_assert_eq!((state.root(), state.sessions_root()), (root, sessions_root), "a frozen state stays as it was");
         }
         // The same commands again, with roots asked for on the way.
         let mut again = State::new();
         for (index, command) in applied {
-            again.apply_within(index, &command, tombstones_max);
-            let _ = again.root();
+            again.apply_within(index, &command, &bounds(tombstones_max));
+            let _ = (again.root(), again.sessions_root());
         }
         prop_assert_eq!(state.root(), again.root(), "the same commands give the same state");
-    }
-
-    /// Two states that hold the same have the same root, whatever else they held before.
-    #[test]
-    fn equal_states_have_equal_roots(
-        history in any_history(40),
-        manifests in prop::collection::vec(any_manifest(), 1..6),
-    ) {
-        let (mut winding, mut index) = (State::new(), 0);
-        for (command, step, pick) in history {
-            if matches!(command, Command::SweepStart { .. } | Command::Clean { .. } | Command::DeepClean { .. }) {
-                continue;
-            }
-            index += step;
-            let command = if pick % 8 == 0 { Command::DeepClean { time: command.time() } } else { command };
-            winding.apply_within(index, &command, TOMBSTONES_MAX[0]);
-        }
-        let kept: Vec<_> = winding.names("", None).map(|(name, _)| name).collect();
-        for name in kept {
-            index += 1;
-            let outcome = winding.apply(index, &Command::Purge { time: WallTime::default(), name, expect: Expect::Any });
-            let purged = matches!(outcome, Outcome::Purged { .. });
-            prop_assert!(purged);
-        }
-        index += 1;
-        let reap = Command::Reap { time: WallTime::default(), before: WallTime::from_nanos(101), limit: REAP_SLICE_MAX };
-        winding.apply(index, &reap);
-        let mut straight = State::new();
-        for (number, manifest) in manifests.into_iter().enumerate() {
-            index += 1;
-            let (time, name) = (WallTime::from_nanos(100), name(&format!("file {number}")));
-            let command = Command::Put { time, lease: 0, name, expect: Expect::Absent, manifest };
-            prop_assert_eq!(winding.apply(index, &command), straight.apply(index, &command));
-        }
-        winding.check();
-        prop_assert_eq!(winding.root(), straight.root());
-    }
-}
-
-/// What the histories above come to, so that no rule is only seemingly compared.
-#[test]
-fn the_histories_reach_every_outcome_and_every_bound() {
-    let mut runner = TestRunner::deterministic();
-    let mut reached = BTreeSet::<String>::new();
-    for run in 0..150 {
-        let history = any_history(120).new_tree(&mut runner).unwrap().current();
-        let (mut model, mut index) = (Model::new(TOMBSTONES_MAX[run % 2]), 0);
-        for (command, step, pick) in history {
-            index += step;
-            let command = model.aim(command, pick);
-            let kind = format!("{command:?}");
-            let kind = kind.split(' ').next().unwrap();
-            let outcome = model.apply(index, &command);
-            let outcome = match outcome {
-                Outcome::Reaped { count: 0, more } => format!("none reaped, more: {more}"),
-                Outcome::Reaped { count: _, more } => format!("some reaped, more: {more}"),
-                Outcome::Purged { tombstones } if tombstones > 1 => "some purged".into(),
-                outcome => format!("{outcome:?}").split([' ', '{']).next().unwrap().into(),
-            };
-            reached.insert(format!("{kind} {outcome}"));
-            let missing = |file: &FileId| model.is_missing(file);
-            if model.names.values().any(|entry| missing(&entry.file)) {
-                reached.insert("a name means what is missing".into());
-            }
-        }
-        reached.extend(model.seen.iter().map(|what| (*what).into()));
-    }
-    for expected in [
-        "Put Stored",
-        "Put Conflict",
-        "Put StaleLease",
-        "Delete Deleted",
-        "Delete Conflict",
-        "Delete NotFound",
-        "SweepStart SweepStarted",
-        "SweepComplete SweepCompleted",
-        "SweepComplete Superseded",
-        "Undelete Stored",
-        "Undelete Conflict",
-        "Undelete NotFound",
-        "Reap none reaped, more: false",
-        "Reap none reaped, more: true",
-        "Reap some reaped, more: false",
-        "Reap some reaped, more: true",
-        "Purge Purged",
-        "Purge some purged",
-        "Purge Conflict",
-        "Purge NotFound",
-        "Clean Cleaned",
-        "DeepClean Cleaned",
-        "a name means what is missing",
-        "a deleted name that is stored again",
-        "an overwritten version too many of a name",
-        "a deleted version on top of all overwritten ones",
-        "an overwritten version too many in all",
-        "a deleted version too many in all",
-    ] {
-        assert!(reached.contains(expected), "{expected} was never reached: {reached:?}");
+        prop_assert_eq!(state.sessions_root(), again.sessions_root(), "and the same sessions");
     }
 }

@@ -41,6 +41,11 @@ const DEEP_CLEAN: Command = Command::DeepClean { time: NOW };
 fn at(nanos: u64, mut command: Command) -> Command {
     match &mut command {
         Command::Put { time, .. }
+        | Command::PutUntil { time, .. }
+        | Command::Expire { time, .. }
+        | Command::SetClockRule { time, .. }
+        | Command::ConfirmClock { time }
+        | Command::ResetClock { time }
         | Command::Delete { time, .. }
         | Command::SweepStart { time }
         | Command::SweepComplete { time, .. }
@@ -48,7 +53,10 @@ fn at(nanos: u64, mut command: Command) -> Command {
         | Command::Reap { time, .. }
         | Command::Purge { time, .. }
         | Command::Clean { time }
-        | Command::DeepClean { time } => *time = WallTime::from_nanos(nanos),
+        | Command::DeepClean { time }
+        | Command::Rename { time, .. }
+        | Command::RegisterSession { time } => *time = WallTime::from_nanos(nanos),
+        Command::InSession { .. } => unreachable!("sessions have tests of their own"),
     }
     command
 }
@@ -171,7 +179,7 @@ fn of_one_name_the_oldest_overwritten_version_goes_when_there_are_too_many() {
 
 #[test]
 fn too_many_tombstones_cost_the_oldest_overwritten_version_of_any_name_and_only_then_a_deleted_one() {
-    let (mut state, max) = (State::new(), 2);
+    let (mut state, max) = (State::new(), &Bounds { tombstones: 2, ..BOUNDS });
     let commands = [
         put("gone", b"1"),
         delete("gone"),
