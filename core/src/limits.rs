@@ -114,6 +114,12 @@ pub const VOTERS_MAX: usize = 7;
 /// Nodes of a group that get its log without a vote.
 pub const LEARNERS_MAX: usize = 16;
 
+/// Bytes of the payload of one entry of Raft's log: what is left of a record's body beside term, index and kind.
+pub const ENTRY_PAYLOAD_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX as usize - 17;
+
+/// Volumes whose position a new segment of Raft's journal repeats: those with the largest numbers.
+pub const RELIED_VOLUMES_MAX: usize = PUT_VOLUMES_MAX;
+
 /// Nodes that one node of a group has ever heard of.
 pub const PEERS_MAX: usize = 1_024;
 
@@ -128,9 +134,6 @@ pub const WITHHELD_MAX: usize = 16 << 10;
 
 /// Bytes of one frame's message on a stream between nodes.
 pub const FRAME_BYTES_MAX: u32 = 1 << 20;
-
-/// Bytes of one command in an entry of Raft: what a record of the journal holds beside its place.
-pub const ENTRY_COMMAND_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX as usize - 64;
 
 /// Entries of one message of Raft, which are taken in one step.
 pub const APPEND_ENTRIES_MAX: usize = STEP_ITEMS_MAX;
@@ -236,8 +239,10 @@ const _: () = assert!(
 const _: () = assert!(RECORD_BODY_BYTES_MAX as usize <= STEP_BYTES_MAX);
 // One entry always fits a message of Raft, and such a message always fits a frame: protobuf has less than twice the
 // bytes that are counted of its entries, and the rest of it is small.
-const _: () = assert!(ENTRY_COMMAND_BYTES_MAX as u64 + 1_024 <= APPEND_BYTES_MAX);
+const _: () = assert!(ENTRY_PAYLOAD_BYTES_MAX as u64 + 1_024 <= APPEND_BYTES_MAX);
 const _: () = assert!(2 * APPEND_BYTES_MAX + 1_024 <= FRAME_BYTES_MAX as u64);
+// Some records of Raft's journal are encoded in one step, or one of any size; and a membership is a payload.
+const _: () = assert!(8 + 20 * (2 * VOTERS_MAX + LEARNERS_MAX) <= ENTRY_PAYLOAD_BYTES_MAX);
 // A sweep hashes one part of its filter a step.
 const _: () = assert!(FILTER_PART_BYTES_MAX as usize <= STEP_BYTES_MAX);
 // One record has what one step drops: identifiers of 32 bytes after 32 others.

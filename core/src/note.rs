@@ -77,7 +77,14 @@ pub enum Note {
         /// Bytes of the file.
         bytes: u64,
     },
-    /// A volume could not be removed, or the catalog not be written before: what was to be given back stays for now.
+    /// A segment of the journal whose entries a snapshot covers is gone.
+    SegmentRemoved {
+        /// Its number.
+        segment: u64,
+        /// Bytes that counted of it.
+        bytes: u64,
+    },
+    /// A volume or segment could not be removed, or the catalog not be written before: what was to be given back stays for now.
     RemovalFailed {
         /// The file.
         file: File,
@@ -153,6 +160,9 @@ impl fmt::Display for Note {
             Self::RemovedAgain(file) => write!(f, "{file} had been removed, came back, and is removed again"),
             Self::VolumeRemoved { volume, bytes } => {
                 write!(f, "{} removed, which gives {bytes} bytes back", File::Volume(*volume))
+            }
+            Self::SegmentRemoved { segment, bytes } => {
+                write!(f, "{} removed, which gives {bytes} bytes back", File::Journal(*segment))
             }
             Self::RemovalFailed { file, error } => {
                 write!(f, "{file}: {error}; no space is given back until the next start")

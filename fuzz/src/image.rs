@@ -52,6 +52,7 @@ impl Honest {
     pub(crate) const fn matters(&self) -> bool {
         match self.header.kind {
             Kind::Entry | Kind::Chunk | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
+            Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => true,
             Kind::Head | Kind::Footer | Kind::Empty => false,
         }
     }
@@ -211,6 +212,9 @@ impl Author {
         for record in old.records.iter().filter(|record| record.header.position > durable) {
             match record.header.kind {
                 Kind::Entry => _ = fresh.entry(&record.covered),
+                kind @ (Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State) => {
+                    fresh.record(kind, &record.covered);
+                }
                 Kind::Chunk | Kind::MarkedChunk => {
                     let start = usize::try_from(record.offset).expect("files are small") + record.header.covered_len();
                     let end = usize::try_from(record.end()).expect("files are small");

@@ -178,6 +178,9 @@ fn no_false_alarm(image: &Image, floors: &Floors, verdict: &Verdict) {
                 Kind::Head | Kind::Empty | Kind::Chunk | Kind::Entry | Kind::MarkedChunk | Kind::Mark | Kind::Drop => {
                     record.header.durable_through
                 }
+                Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => {
+                    record.header.durable_through
+                }
             });
             let durable = known.chain([floor, written.end.unwrap_or(0)]).max().unwrap_or(0);
             assert!(damage.last <= durable, "{damage:?} goes beyond what was durable, {durable}");

@@ -183,6 +183,9 @@ fn tales(image: &Image, verdict: &Verdict) -> BTreeMap<ChunkId, Tale> {
                 }
             }
             Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => panic!("volumes hand out what is said of chunks"),
+            Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => {
+                panic!("volumes have no records of journals")
+            }
         }
     }
     tales

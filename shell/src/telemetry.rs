@@ -44,7 +44,7 @@ pub(crate) fn note(note: &Note) {
             warn!("{note}")
         }
         Note::RemovalFailed { .. } | Note::Stray(_) => warn!("{note}"),
-        Note::VolumeRemoved { .. } | Note::Scrubbed { .. } => info!("{note}"),
+        Note::VolumeRemoved { .. } | Note::SegmentRemoved { .. } | Note::Scrubbed { .. } => info!("{note}"),
         Note::ReserveMade { .. } | Note::ReserveReleased { .. } | Note::ReserveFailed(_) => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.
         Note::TailCut { .. } | Note::TailCopied { .. } | Note::RemovedAgain(_) | Note::WritesStopped { .. } => {

@@ -1,25 +1,34 @@
 //! The catalog of volumes: which there are, so that one that was removed never comes back (rule J8; format version 1).
+//! The segments of the journal have one of their own, in other slots and under another magic; what is said of volumes
+//! here holds for them alike.
 //!
 //! A volume that the catalog does not name, and whose number is below its next one, was removed: it is removed again
 //! when a crash has brought it back, and never read. Without a catalog no volume was ever removed.
 //!
 //! Two slots take turns, even numbers in one, odd numbers in the other. Whoever removes a volume publishes the catalog
-//! without it twice before, so that either slot alone knows. Layout, little-endian: magic `dpsC` (4), version (1), zero (3),
-//! length of the body (4), body, CRC-32 of all before it (4). The body: store (16), number (8), next volume (8), count
-//! (4), zero (4), and for each volume its number, the last position known durable in it and the byte after that (8
-//! each; [`GOES_ON`] for the one being written, which has no end yet).
+//! without it twice before, so that either slot alone knows. Layout, little-endian: magic `dpsC`, of segments `dpsG`
+//! (4), version (1), zero (3), length of the body (4), body, CRC-32 of all before it (4). The body: store (16), number
+//! (8), next volume (8), count (4), zero (4), and for each volume its number, the last position known durable in it and
+//! the byte after that (8 each; [`GOES_ON`] for the one being written, which has no end yet).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::record::Predecessor;
+use super::record::{FileKind, Predecessor};
 use super::{DiskError, DiskReply, DiskRequest, DiskResult, File, Slot, Verify};
 use crate::limits::{CATALOG_VOLUMES_MAX, CHUNK_BYTES_MAX};
 use crate::note::Note;
 
-const MAGIC: [u8; 4] = *b"dpsC";
+/// The first four bytes of a catalog of files of this kind.
+const fn magic(kind: FileKind) -> [u8; 4] {
+    match kind {
+        FileKind::Journal => *b"dpsG",
+        FileKind::Volume => *b"dpsC",
+    }
+}
+
 const VERSION: u8 = 1;
 const FRAME_LEN: usize = 12;
 const BODY_LEN_MIN: usize = 40;
@@ -41,12 +50,23 @@ pub const GOES_ON: u64 = u64::MAX;
 /// No number of a catalog or of a volume in it is larger, so that there are always more.
 const NUMBER_MAX: u64 = u64::MAX / 2;
 
-/// The staged file in which a catalog is made.
+/// The staged file in which a catalog of volumes is made.
 pub const CATALOG_STAGE: u64 = 1;
 
-/// Which volumes there are.
+/// The same for files of this kind. No other staged file has one of these numbers.
+#[must_use]
+pub const fn stage(kind: FileKind) -> u64 {
+    match kind {
+        FileKind::Journal => 3,
+        FileKind::Volume => CATALOG_STAGE,
+    }
+}
+
+/// Which volumes there are, or which segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
+    /// Which of both.
+    pub kind: FileKind,
     /// The store it belongs to.
     pub store: [u8; 16],
     /// Counts the catalogs of the store, from 1.
@@ -68,7 +88,7 @@ impl Catalog {
         assert!(self.volumes.last_key_value().is_none_or(|(last, _)| *last < self.next), "it names what was there");
         let body_len = BODY_LEN_MIN + VOLUME_LEN * self.volumes.len();
         let mut bytes = Vec::with_capacity(FRAME_LEN + body_len + CRC_LEN);
-        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&magic(self.kind));
         bytes.extend_from_slice(&[VERSION, 0, 0, 0]);
         bytes.extend_from_slice(&u32::try_from(body_len).expect("a catalog is bounded").to_le_bytes());
         bytes.extend_from_slice(&self.store);
@@ -86,16 +106,16 @@ impl Catalog {
         bytes
     }
 
-    /// Reads the bytes of a slot of this store. Total: `None` for whatever is torn, rotten, of another store or of a
-    /// version that this program does not know.
+    /// Reads the bytes of a slot of this kind and store. Total: `None` for whatever is torn, rotten, of another store
+    /// or of a version that this program does not know.
     #[must_use]
-    pub fn decode(store: &[u8; 16], bytes: &[u8]) -> Option<Self> {
+    pub fn decode(kind: FileKind, store: &[u8; 16], bytes: &[u8]) -> Option<Self> {
         let (covered, crc) = bytes.split_last_chunk::<CRC_LEN>()?;
         let (frame, body) = covered.split_first_chunk::<FRAME_LEN>()?;
         let number = |at: usize| Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?));
         let body_len = u32::from_le_bytes(frame[8..].try_into().expect("four of twelve bytes"));
         let sound = crc32fast::hash(covered) == u32::from_le_bytes(*crc)
-            && frame[..8] == [MAGIC, [VERSION, 0, 0, 0]].concat()[..]
+            && frame[..8] == [magic(kind), [VERSION, 0, 0, 0]].concat()[..]
             && body.len() == body_len as usize
             && body.get(..16)? == store;
         if !sound {
@@ -114,7 +134,7 @@ impl Catalog {
             }
             volumes.insert(volume, (number(at + 8)?, number(at + 16)?));
         }
-        let catalog = Self { store: *store, number: number(16)?, next: number(24)?, volumes };
+        let catalog = Self { kind, store: *store, number: number(16)?, next: number(24)?, volumes };
         let orderly = (1..=NUMBER_MAX).contains(&catalog.number)
             && catalog.next <= NUMBER_MAX
             && catalog.volumes.last_key_value().is_none_or(|(last, _)| *last < catalog.next);
@@ -124,7 +144,7 @@ impl Catalog {
     /// The slot in which it lies.
     #[must_use]
     pub const fn slot(&self) -> Slot {
-        slot(self.number)
+        slot(self.kind, self.number)
     }
 
     /// Whether a volume was there once and is gone.
@@ -157,13 +177,18 @@ impl Catalog {
     #[must_use]
     pub fn publication(&self) -> [DiskRequest; 2] {
         let parts = [Bytes::from(self.encode())].into();
-        let append = DiskRequest::Append { file: File::Stage(CATALOG_STAGE), offset: 0, parts };
-        [append, DiskRequest::Publish { stage: CATALOG_STAGE, to: File::Slot(self.slot()) }]
+        let append = DiskRequest::Append { file: File::Stage(stage(self.kind)), offset: 0, parts };
+        [append, DiskRequest::Publish { stage: stage(self.kind), to: File::Slot(self.slot()) }]
     }
 }
 
-const fn slot(number: u64) -> Slot {
-    if number.is_multiple_of(2) { Slot::CatalogEven } else { Slot::CatalogOdd }
+const fn slot(kind: FileKind, number: u64) -> Slot {
+    match (kind, number.is_multiple_of(2)) {
+        (FileKind::Volume, true) => Slot::CatalogEven,
+        (FileKind::Volume, false) => Slot::CatalogOdd,
+        (FileKind::Journal, true) => Slot::JournalEven,
+        (FileKind::Journal, false) => Slot::JournalOdd,
+    }
 }
 
 /// What reading the slots wants, or has found.
@@ -177,8 +202,8 @@ pub enum ReadStep {
     Known {
         /// What it says.
         catalog: Option<Catalog>,
-        /// Whether the other slot does not know of all that is gone: it is damaged, or a crash came before it was written.
-        /// Then this one is published again before anything is removed.
+        /// Whether the other slot does not know of all that is gone: it is damaged, or a crash came before it was
+        /// written. Then this one is published again before anything is removed.
         alone: bool,
     },
 }
@@ -186,6 +211,7 @@ pub enum ReadStep {
 /// Reads both slots and decides which counts: the larger number. Pulled: ask for steps, feed results.
 #[derive(Debug)]
 pub struct Reading {
+    kind: FileKind,
     store: [u8; 16],
     at: u64,
     newest: Option<Catalog>,
@@ -195,10 +221,10 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Nothing was read yet.
+    /// Nothing was read yet of the catalog of this kind of files.
     #[must_use]
-    pub const fn new(store: [u8; 16]) -> Self {
-        Self { store, at: 0, newest: None, older: None, notes: Vec::new(), damaged: false }
+    pub const fn new(kind: FileKind, store: [u8; 16]) -> Self {
+        Self { kind, store, at: 0, newest: None, older: None, notes: Vec::new(), damaged: false }
     }
 
     /// The next step.
@@ -208,7 +234,7 @@ impl Reading {
         }
         if self.at < 2 {
             let len = u32::try_from(CATALOG_BYTES_MAX).expect("a catalog is bounded");
-            let file = File::Slot(slot(self.at));
+            let file = File::Slot(slot(self.kind, self.at));
             return ReadStep::Disk(DiskRequest::Read { file, offset: 0, len, verify: Verify::None });
         }
         let forgets = |newest: &Catalog| self.older.as_ref().is_none_or(|older| older.lacks_removals_of(newest));
@@ -221,10 +247,10 @@ impl Reading {
     /// When none was.
     pub fn done(&mut self, result: &DiskResult) {
         assert!(self.at < 2, "both slots are read");
-        let file = File::Slot(slot(self.at));
+        let file = File::Slot(slot(self.kind, self.at));
         self.at += 1;
         let read = match result {
-            Ok(DiskReply::Read(bytes)) => Catalog::decode(&self.store, bytes).ok_or(()),
+            Ok(DiskReply::Read(bytes)) => Catalog::decode(self.kind, &self.store, bytes).ok_or(()),
             Ok(_) => panic!("a read that verifies nothing is answered by its bytes"),
             Err(DiskError::NotFound) => return self.judge(),
             Err(_) => Err(()),
@@ -247,7 +273,7 @@ impl Reading {
         let missed = self.newest.as_ref().is_some_and(|newest| newest.number > 1) && self.older.is_none();
         if self.at == 2 && missed && !self.damaged {
             let number = self.newest.as_ref().map_or(0, |newest| newest.number + 1);
-            self.notes.push(Note::CatalogDamaged(File::Slot(slot(number))));
+            self.notes.push(Note::CatalogDamaged(File::Slot(slot(self.kind, number))));
         }
     }
 }

@@ -195,6 +195,7 @@ const fn is_listed(kind: Kind) -> bool {
     match kind {
         Kind::Chunk | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
         Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => false,
+        Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => false,
     }
 }
 

@@ -51,7 +51,15 @@ impl Fresh {
 
     /// Adds an entry.
     pub fn entry(&mut self, body: &[u8]) -> Written {
-        self.writer.record(Kind::Entry, body)
+        self.record(Kind::Entry, body)
+    }
+
+    /// Adds a record whose body is covered as a whole.
+    ///
+    /// # Panics
+    /// When the body is too long for its kind.
+    pub fn record(&mut self, kind: Kind, body: &[u8]) -> Written {
+        self.writer.record(kind, body)
     }
 
     /// Adds a chunk under the sequence and the mark it has.

@@ -39,6 +39,10 @@ pub enum Slot {
     CatalogEven,
     /// The catalog of volumes with an odd number.
     CatalogOdd,
+    /// The catalog of journal segments with an even number.
+    JournalEven,
+    /// The catalog of journal segments with an odd number.
+    JournalOdd,
     /// How far the scrub of the chunks is. Losing it costs time.
     Scrub,
 }
@@ -67,6 +71,8 @@ impl fmt::Display for File {
             Self::Slot(Slot::BootOdd) => f.write_str("boot record (odd)"),
             Self::Slot(Slot::CatalogEven) => f.write_str("catalog of volumes (even)"),
             Self::Slot(Slot::CatalogOdd) => f.write_str("catalog of volumes (odd)"),
+            Self::Slot(Slot::JournalEven) => f.write_str("catalog of journal segments (even)"),
+            Self::Slot(Slot::JournalOdd) => f.write_str("catalog of journal segments (odd)"),
             Self::Slot(Slot::Scrub) => f.write_str("position of the scrub"),
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),

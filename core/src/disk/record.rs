@@ -34,6 +34,7 @@ use crate::crypto::hash::Sha256;
 use crate::disk::File;
 use crate::id::ChunkId;
 use crate::limits::{CHUNK_BYTES_MAX, DROP_IDS_MAX, RECORD_BODY_BYTES_MAX};
+use crate::raft::journal::codec;
 
 /// The version of the record format that this program writes, and the newest that it reads.
 pub const VERSION: u8 = 1;
@@ -109,6 +110,18 @@ pub enum Kind {
     Mark,
     /// Chunks that are gone: see [`DropRecord`]. Format 2.
     Drop,
+    /// A term and a vote. This kind and those after it are records of Raft's journal, see [`crate::raft::journal::codec`].
+    Vote,
+    /// The end of the log goes.
+    Cut,
+    /// An entry of the log.
+    Log,
+    /// Where the log begins.
+    Base,
+    /// Positions in volumes that entries rely on.
+    Rely,
+    /// What all records before it come to, but for entries.
+    State,
 }
 
 impl Kind {
@@ -123,6 +136,12 @@ impl Kind {
             Self::MarkedChunk => 6,
             Self::Mark => 7,
             Self::Drop => 8,
+            Self::Vote => 9,
+            Self::Cut => 10,
+            Self::Log => 11,
+            Self::Base => 12,
+            Self::Rely => 13,
+            Self::State => 14,
         }
     }
 
@@ -137,6 +156,12 @@ impl Kind {
             6 => Some(Self::MarkedChunk),
             7 => Some(Self::Mark),
             8 => Some(Self::Drop),
+            9 => Some(Self::Vote),
+            10 => Some(Self::Cut),
+            11 => Some(Self::Log),
+            12 => Some(Self::Base),
+            13 => Some(Self::Rely),
+            14 => Some(Self::State),
             _ => None,
         }
     }
@@ -151,6 +176,12 @@ impl Kind {
             Self::MarkedChunk => MARKED_PREFIX_LEN as u32 + CHUNK_BYTES_MAX,
             Self::Mark => MARK_BODY_LEN as u32,
             Self::Drop => (DROP_PREFIX_LEN + DROP_IDS_MAX * CHUNK_PREFIX_LEN) as u32,
+            Self::Vote => codec::VOTE_LEN as u32,
+            Self::Cut => codec::CUT_LEN as u32,
+            Self::Log => RECORD_BODY_BYTES_MAX,
+            Self::Base => codec::BASE_LEN_MAX as u32,
+            Self::Rely => codec::RELY_LEN_MAX as u32,
+            Self::State => codec::STATE_LEN_MAX as u32,
         }
     }
 
@@ -162,14 +193,39 @@ impl Kind {
             Self::MarkedChunk => MARKED_PREFIX_LEN as u32,
             Self::Mark => MARK_BODY_LEN as u32,
             Self::Drop => (DROP_PREFIX_LEN + CHUNK_PREFIX_LEN) as u32,
+            Self::Vote => codec::VOTE_LEN as u32,
+            Self::Cut => codec::CUT_LEN as u32,
+            Self::Log => codec::LOG_LEN_MIN as u32,
+            Self::Base => codec::BASE_LEN_MIN as u32,
+            Self::Rely => codec::RELY_LEN_MIN as u32,
+            Self::State => codec::STATE_LEN_MIN as u32,
         }
     }
 
-    /// Whether the covered part of a body says something. That of a head, and that of an entry, is looked at by whoever
-    /// needs it.
+    /// Whether files of this kind may have such records. Those of formats 1 and 2 were never told apart, and whoever reads a
+    /// file looks at them.
+    pub(in crate::disk) const fn may_be_in(self, kind: FileKind) -> bool {
+        match self {
+            Self::Head
+            | Self::Footer
+            | Self::Empty
+            | Self::Chunk
+            | Self::Entry
+            | Self::MarkedChunk
+            | Self::Mark
+            | Self::Drop => true,
+            Self::Vote | Self::Cut | Self::Log | Self::Base | Self::Rely | Self::State => {
+                matches!(kind, FileKind::Journal)
+            }
+        }
+    }
+
+    /// Whether the covered part of a body says something. That of a head, and that of a journal's record, is looked at by
+    /// whoever needs it.
     pub(in crate::disk) fn accepts(self, covered: &[u8]) -> bool {
         match self {
             Self::Head | Self::Footer | Self::Empty | Self::Entry | Self::Chunk => true,
+            Self::Vote | Self::Cut | Self::Log | Self::Base | Self::Rely | Self::State => true,
             Self::MarkedChunk | Self::Mark => MarkRecord::decode(covered).is_some(),
             Self::Drop => DropRecord::is_valid(covered),
         }
@@ -182,6 +238,7 @@ impl Kind {
             Self::Chunk => CHUNK_PREFIX_LEN,
             Self::MarkedChunk => MARKED_PREFIX_LEN,
             Self::Head | Self::Footer | Self::Empty | Self::Entry | Self::Mark | Self::Drop => body_len as usize,
+            Self::Vote | Self::Cut | Self::Log | Self::Base | Self::Rely | Self::State => body_len as usize,
         }
     }
 }
@@ -289,6 +346,7 @@ impl Header {
         assert!(self.body_len <= self.kind.body_bytes_max(), "a record's body is bounded by its kind");
         assert_eq!(covered.len(), self.kind.covered(self.body_len), "exactly the covered part is needed");
         assert!(self.durable_through < self.position, "a record can't know itself durable");
+        assert!(self.kind.may_be_in(stamp.kind), "each kind of file has its records");
         let start = out.len();
         out.extend_from_slice(&stamp.kind.magic());
         out.extend_from_slice(&[VERSION, self.kind.code(), 0, 0]);
@@ -342,6 +400,7 @@ pub fn parse(stamp: &Stamp, offset: u64, bytes: &[u8]) -> Parsed {
         && number(8) == stamp.number
         && number(48) == stamp.salt
         && header.position > header.durable_through
+        && kind.may_be_in(stamp.kind)
         && (kind.body_bytes_min()..=kind.body_bytes_max()).contains(&header.body_len);
     if !plausible {
         return Parsed::Broken;

@@ -62,6 +62,8 @@ pub struct Ending {
     pub last: Predecessor,
     /// Whether the last file was closed in good order, so that no fresh file is needed before the next record.
     pub closed: bool,
+    /// What was cut of the last file's tail: where that begins, and its bytes.
+    pub cut: Option<(u64, u64)>,
     /// Records lost, at most [`DAMAGES_MAX`](crate::limits::DAMAGES_MAX) of them in full.
     pub damages: Vec<Damage>,
     /// Damages beyond those.
@@ -439,7 +441,9 @@ impl Recovery {
         }
         if is_last && end.1 < current.len && current.scanner.refused().is_none() {
             let file = self.kind.file(number);
-            self.notes.push_back(Note::TailCut { file, offset: end.1, bytes: current.len - end.1 });
+            let (offset, bytes) = (end.1, current.len - end.1);
+            self.ending.cut = Some((offset, bytes));
+            self.notes.push_back(Note::TailCut { file, offset, bytes });
         }
     }
 }

@@ -478,7 +478,7 @@ fn forge_body(kind: Kind, body: &[u8], number: u64) -> Vec<u8> {
     match kind {
         Kind::Head => body.resize(HEAD_BODY_LEN, 0),
         Kind::Footer | Kind::Empty => body.clear(),
-        Kind::Entry => {}
+        Kind::Entry | Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => {}
         Kind::Chunk | Kind::MarkedChunk | Kind::Mark => {
             let prefix = chunk_prefix_len(kind != Kind::Chunk);
             let len = if kind == Kind::Mark { prefix } else { body.len().max(prefix) };

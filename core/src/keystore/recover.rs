@@ -94,7 +94,7 @@ impl Recovery {
             strays: Strays::default(),
             catalog: None,
             history: History::new(&[]),
-            state: Some(State::Cataloging(Reading::new(boot.store))),
+            state: Some(State::Cataloging(Reading::new(FileKind::Volume, boot.store))),
             doubtful: VecDeque::new(),
             tail: Vec::new(),
             read_only,

@@ -13,7 +13,7 @@ use super::message::Body;
 use super::progress::Progress;
 use super::{Effect, Raft, Refusal, Role};
 use crate::id::NodeId;
-use crate::limits::{ENTRY_COMMAND_BYTES_MAX, TICKETS_MAX};
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, TICKETS_MAX};
 use crate::time::Now;
 
 /// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell. By index and term.
@@ -51,7 +51,7 @@ impl Tickets {
 impl Raft {
     /// Somebody has a command.
     pub(super) fn propose(&mut self, ticket: u64, command: Bytes, out: &mut Vec<Effect>) {
-        let too_large = (command.len() > ENTRY_COMMAND_BYTES_MAX).then_some(Refusal::TooLarge);
+        let too_large = (command.len() > ENTRY_PAYLOAD_BYTES_MAX).then_some(Refusal::TooLarge);
         match too_large.or_else(|| self.refusal()) {
             Some(refusal) => out.push(Effect::Answered { ticket, result: Err(refusal) }),
             None => {

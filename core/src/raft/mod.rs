@@ -9,6 +9,7 @@
 mod change;
 mod election;
 pub mod entry;
+pub mod journal;
 mod log;
 pub mod membership;
 pub mod message;
@@ -30,7 +31,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::limits::{ENTRY_COMMAND_BYTES_MAX, PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
@@ -181,7 +182,7 @@ pub enum Refusal {
     #[error("too much is waiting to be committed")]
     Busy,
     /// The command is longer than any entry may be. Nothing was done.
-    #[error("a command has at most {ENTRY_COMMAND_BYTES_MAX} bytes")]
+    #[error("a command has at most {ENTRY_PAYLOAD_BYTES_MAX} bytes")]
     TooLarge,
     /// Another node is about to lead. Nothing was done.
     #[error("the leader is about to change")]

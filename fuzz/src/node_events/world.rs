@@ -195,6 +195,7 @@ impl World {
             | Note::Checkpointed { .. }
             | Note::CheckpointFailed { .. }
             | Note::VolumeRemoved { .. }
+            | Note::SegmentRemoved { .. }
             | Note::ReserveMade { .. }
             | Note::ReserveReleased { .. }
             | Note::ReserveFailed(_)

@@ -40,6 +40,9 @@ pub const BOOT_NAMES: [&str; 2] = ["boot.0", "boot.1"];
 /// Names of the catalogs of volumes.
 const CATALOG_NAMES: [&str; 2] = ["catalog.0", "catalog.1"];
 
+/// The catalogs of journal segments.
+const SEGMENTS_NAMES: [&str; 2] = ["segments.0", "segments.1"];
+
 /// Name of the position of the scrub.
 const SCRUB_NAME: &str = "scrub";
 
@@ -65,6 +68,8 @@ pub fn name(file: File) -> String {
         File::Slot(Slot::BootOdd) => String::from(BOOT_NAMES[1]),
         File::Slot(Slot::CatalogEven) => String::from(CATALOG_NAMES[0]),
         File::Slot(Slot::CatalogOdd) => String::from(CATALOG_NAMES[1]),
+        File::Slot(Slot::JournalEven) => String::from(SEGMENTS_NAMES[0]),
+        File::Slot(Slot::JournalOdd) => String::from(SEGMENTS_NAMES[1]),
         File::Slot(Slot::Scrub) => String::from(SCRUB_NAME),
         File::Reserve => String::from(RESERVE_NAME),
         File::Journal(number) => format!("{number:06}.log"),
@@ -93,6 +98,8 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
         Folder::Root if text == BOOT_NAMES[1] => File::Slot(Slot::BootOdd),
         Folder::Root if text == CATALOG_NAMES[0] => File::Slot(Slot::CatalogEven),
         Folder::Root if text == CATALOG_NAMES[1] => File::Slot(Slot::CatalogOdd),
+        Folder::Root if text == SEGMENTS_NAMES[0] => File::Slot(Slot::JournalEven),
+        Folder::Root if text == SEGMENTS_NAMES[1] => File::Slot(Slot::JournalOdd),
         Folder::Root if text == SCRUB_NAME => File::Slot(Slot::Scrub),
         Folder::Root if text == RESERVE_NAME => File::Reserve,
         Folder::Root => return None,
@@ -110,11 +117,13 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
 mod tests {
     use super::*;
 
-    const FILES: [(File, &str); 13] = [
+    const FILES: [(File, &str); 15] = [
         (File::Slot(Slot::BootEven), "boot.0"),
         (File::Slot(Slot::BootOdd), "boot.1"),
         (File::Slot(Slot::CatalogEven), "catalog.0"),
         (File::Slot(Slot::CatalogOdd), "catalog.1"),
+        (File::Slot(Slot::JournalEven), "segments.0"),
+        (File::Slot(Slot::JournalOdd), "segments.1"),
         (File::Slot(Slot::Scrub), "scrub"),
         (File::Reserve, "reserve"),
         (File::Journal(1), "journal/000001.log"),

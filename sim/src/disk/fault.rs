@@ -62,6 +62,8 @@ const fn other_slot(slot: Slot) -> Option<Slot> {
         Slot::BootOdd => Some(Slot::BootEven),
         Slot::CatalogEven => Some(Slot::CatalogOdd),
         Slot::CatalogOdd => Some(Slot::CatalogEven),
+        Slot::JournalEven => Some(Slot::JournalOdd),
+        Slot::JournalOdd => Some(Slot::JournalEven),
         Slot::Scrub => None,
     }
 }

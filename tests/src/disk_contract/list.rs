@@ -28,8 +28,9 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
     ] {
         append(disk, file, 0, bytes);
     }
-    let slots = [Slot::BootOdd, Slot::Scrub, Slot::CatalogOdd, Slot::CatalogEven, Slot::BootEven];
-    for to in slots.map(File::Slot).into_iter().chain([File::Checkpoint(10), File::Checkpoint(9)]) {
+    let catalogs = [Slot::CatalogOdd, Slot::CatalogEven, Slot::JournalOdd, Slot::JournalEven];
+    let slots = [Slot::BootOdd, Slot::Scrub, Slot::BootEven].into_iter().chain(catalogs);
+    for to in slots.map(File::Slot).chain([File::Checkpoint(10), File::Checkpoint(9)]) {
         append(disk, STAGE, 0, b"slot");
         done(disk, DiskRequest::Publish { stage: 1, to });
     }
@@ -39,6 +40,8 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
         (File::Slot(Slot::BootOdd), 4),
         (File::Slot(Slot::CatalogEven), 4),
         (File::Slot(Slot::CatalogOdd), 4),
+        (File::Slot(Slot::JournalEven), 4),
+        (File::Slot(Slot::JournalOdd), 4),
         (File::Slot(Slot::Scrub), 4),
         (File::Journal(2), 3),
         (File::Journal(1_000_000), 5),

@@ -7,6 +7,7 @@ mod disk;
 mod files;
 mod gc;
 mod get;
+mod journal;
 mod log;
 mod node;
 mod put;
@@ -121,27 +122,34 @@ fn parts() -> Vec<Inhabited> {
     ]
 }
 
+/// What a journal does.
+const JOURNAL: &[&str] =
+    &["Append", "Sync", "Publish", "Remove", "Persisted", "Failed", "Closed", "Sealed", "Settled", "SegmentRemoved"];
+
 /// What talks to others of its kind.
 fn groups() -> Vec<Inhabited> {
-    vec![Inhabited::new(
-        raft::Council::new,
-        &[
-            "Persist",
-            "Send",
-            "Apply",
-            "Answered",
-            "Readable",
-            "Leads",
-            "LostQuorum",
-            "AsksForVotes",
-            "NotLeader",
-            "ChangePending",
-            "Transferring",
-            "Unconfirmed",
-            "Truncated",
-            "Rejected",
-        ],
-    )]
+    vec![
+        Inhabited::new(journal::Scriptorium::new, JOURNAL),
+        Inhabited::new(
+            raft::Council::new,
+            &[
+                "Persist",
+                "Send",
+                "Apply",
+                "Answered",
+                "Readable",
+                "Leads",
+                "LostQuorum",
+                "AsksForVotes",
+                "NotLeader",
+                "ChangePending",
+                "Transferring",
+                "Unconfirmed",
+                "Truncated",
+                "Rejected",
+            ],
+        ),
+    ]
 }
 
 /// What has an end.

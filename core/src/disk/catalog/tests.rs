@@ -7,11 +7,11 @@ const STORE: [u8; 16] = [7; 16];
 
 fn catalog(number: u64, next: u64, volumes: &[u64]) -> Catalog {
     let volumes = volumes.iter().map(|volume| (*volume, (10 * volume, 1_000 * volume))).collect();
-    Catalog { store: STORE, number, next, volumes }
+    Catalog { kind: FileKind::Volume, store: STORE, number, next, volumes }
 }
 
 fn read(slots: [Option<&[u8]>; 2]) -> (Option<Catalog>, bool, usize) {
-    let mut reading = Reading::new(STORE);
+    let mut reading = Reading::new(FileKind::Volume, STORE);
     let mut notes = 0;
     loop {
         match reading.advance() {
@@ -96,12 +96,12 @@ fn any_flipped_bit_and_any_other_length_is_refused() {
     for at in 0..bytes.len() * 8 {
         let mut bytes = bytes.clone();
         bytes[at / 8] ^= 1 << (at % 8);
-        assert_eq!(Catalog::decode(&STORE, &bytes), None, "bit {at}");
+        assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &bytes), None, "bit {at}");
     }
     for len in 0..bytes.len() {
-        assert_eq!(Catalog::decode(&STORE, &bytes[..len]), None);
+        assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &bytes[..len]), None);
     }
-    assert_eq!(Catalog::decode(&STORE, &[&bytes[..], &[0]].concat()), None);
+    assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &[&bytes[..], &[0]].concat()), None);
 }
 
 /// Bytes with a checksum that fits.
@@ -115,7 +115,7 @@ fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
 fn what_the_checksum_covers_is_judged_too() {
     let whole = catalog(3, 9, &[1, 4]).encode();
     let sound = whole[..whole.len() - 4].to_vec();
-    assert!(Catalog::decode(&STORE, &signed(sound.clone())).is_some());
+    assert!(Catalog::decode(FileKind::Volume, &STORE, &signed(sound.clone())).is_some());
     for (at, value, what) in [
         (4, 2, "another version"),
         (5, 1, "a byte that is zero"),
@@ -130,7 +130,7 @@ fn what_the_checksum_covers_is_judged_too() {
     ] {
         let mut bytes = sound.clone();
         bytes[at] = value;
-        assert_eq!(Catalog::decode(&STORE, &signed(bytes)), None, "{what}");
+        assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &signed(bytes)), None, "{what}");
     }
 }
 
@@ -143,15 +143,28 @@ proptest! {
     ) {
         let last = volumes.last_key_value().map_or(0, |(last, _)| last + 1);
         let next = last + above.index(usize::try_from((NUMBER_MAX - last).min(1 << 40)).unwrap() + 1) as u64;
-        let catalog = Catalog { store: STORE, number, next, volumes };
-        prop_assert_eq!(Catalog::decode(&STORE, &catalog.encode()), Some(catalog));
+        let catalog = Catalog { kind: FileKind::Volume, store: STORE, number, next, volumes };
+        prop_assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &catalog.encode()), Some(catalog));
     }
 
     #[test]
     fn any_bytes_are_judged_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), sign in any::<bool>()) {
-        let bytes = if sign { signed([&MAGIC[..], &[VERSION], &bytes].concat()) } else { bytes };
-        if let Some(catalog) = Catalog::decode(&STORE, &bytes) {
+        let bytes = if sign { signed([&magic(FileKind::Volume)[..], &[VERSION], &bytes].concat()) } else { bytes };
+        if let Some(catalog) = Catalog::decode(FileKind::Volume, &STORE, &bytes) {
             prop_assert_eq!(catalog.encode(), bytes);
         }
     }
+}
+
+/// The same bytes under another magic, so that nobody takes one for the other.
+#[test]
+fn segments_have_a_catalog_of_their_own() {
+    let volumes = catalog(5, 9, &[2]);
+    let segments = Catalog { kind: FileKind::Journal, ..volumes.clone() };
+    let bytes = segments.encode();
+    assert_eq!((&bytes[..4], &bytes[4..76]), (&b"dpsG"[..], &volumes.encode()[4..76]));
+    assert_eq!(Catalog::decode(FileKind::Journal, &STORE, &bytes), Some(segments.clone()));
+    assert_eq!(Catalog::decode(FileKind::Volume, &STORE, &bytes), None);
+    assert_eq!(Catalog::decode(FileKind::Journal, &STORE, &volumes.encode()), None);
+    assert_eq!((segments.slot(), segments.again().slot()), (Slot::JournalOdd, Slot::JournalEven));
 }

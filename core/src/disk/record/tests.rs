@@ -78,6 +78,19 @@ fn a_chunk_record_covers_its_identifier_and_not_its_bytes() {
 }
 
 #[test]
+fn the_codes_of_kinds_are_fixed_for_ever() {
+    let kinds: Vec<Kind> = (0..=u8::MAX).filter_map(Kind::from_code).collect();
+    let known =
+        [Kind::Head, Kind::Footer, Kind::Empty, Kind::Chunk, Kind::Entry, Kind::MarkedChunk, Kind::Mark, Kind::Drop];
+    let of_raft = [Kind::Vote, Kind::Cut, Kind::Log, Kind::Base, Kind::Rely, Kind::State];
+    assert_eq!(kinds, [&known[..], &of_raft].concat());
+    assert!(kinds.iter().map(|kind| kind.code()).eq(1..=14));
+    assert!(known.iter().all(|kind| kind.may_be_in(FileKind::Volume)), "as they ever were");
+    assert!(!of_raft.iter().any(|kind| kind.may_be_in(FileKind::Volume)));
+    assert!(kinds.iter().all(|kind| kind.may_be_in(FileKind::Journal)));
+}
+
+#[test]
 fn a_head_comes_back() {
     let predecessor = Predecessor { number: 6, position: 40, offset: 4_000 };
     let head = Head { predecessor, store: [1; 16], boot_random: [2; 16] };

@@ -26,7 +26,7 @@ fn volumes(count: u64) -> (TestDisk, BTreeMap<u64, (u64, u64)>) {
 }
 
 fn catalog(next: u64, volumes: &BTreeMap<u64, (u64, u64)>) -> Catalog {
-    Catalog { store: [3; 16], number: 2, next, volumes: volumes.clone() }
+    Catalog { kind: FileKind::Volume, store: [3; 16], number: 2, next, volumes: volumes.clone() }
 }
 
 fn recover(disk: &mut TestDisk, floors: &[(u64, u64)], catalog: Option<Catalog>) -> Recovered {

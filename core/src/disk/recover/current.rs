@@ -169,6 +169,7 @@ impl Current {
 pub(super) const fn matters(record: &Record) -> bool {
     match record.header.kind {
         Kind::Chunk | Kind::Entry | Kind::MarkedChunk | Kind::Mark | Kind::Drop => true,
+        Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => true,
         Kind::Head | Kind::Footer | Kind::Empty => false,
     }
 }

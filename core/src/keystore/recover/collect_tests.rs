@@ -435,7 +435,8 @@ impl Life {
     /// Loses a slot if the other one can stand in.
     fn lose_slot(&mut self, disk: &mut TestDisk) {
         let is_whole = |slot: &Slot| {
-            disk.bytes(File::Slot(*slot)).is_some_and(|bytes| Catalog::decode(&boot(1).store, bytes).is_some())
+            disk.bytes(File::Slot(*slot))
+                .is_some_and(|bytes| Catalog::decode(FileKind::Volume, &boot(1).store, bytes).is_some())
         };
         if let Some(slot) = self.lose.take()
             && [Slot::CatalogEven, Slot::CatalogOdd].iter().all(is_whole)

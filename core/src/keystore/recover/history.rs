@@ -54,6 +54,7 @@ impl Found {
             Kind::Mark => What::Mark(MarkRecord::decode(&record.covered)?),
             Kind::Drop => What::Drop(DropRecord::decode(&record.covered)?),
             Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => return None,
+            Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => return None,
         };
         let place = Place { volume, offset: record.offset, position: header.position };
         Some(Self { place, sequence: header.sequence, record_len: header.record_len(), doubtful: false, what })

@@ -61,7 +61,7 @@ fn numbers(disk: &TestDisk) -> Vec<u64> {
 }
 
 fn knows(disk: &TestDisk, slot: Slot, volume: u64) -> bool {
-    let catalog = disk.bytes(File::Slot(slot)).and_then(|bytes| Catalog::decode(&[1; 16], bytes));
+    let catalog = disk.bytes(File::Slot(slot)).and_then(|bytes| Catalog::decode(FileKind::Volume, &[1; 16], bytes));
     catalog.is_some_and(|catalog| catalog.is_removed(volume))
 }
 
@@ -210,7 +210,7 @@ fn a_tail_that_was_copied_does_not_come_back_with_the_loss_of_its_copy() {
     desk.step(Event::Close);
     desk.settle();
     let newest = desk.disk.bytes(File::Slot(Slot::CatalogEven)).unwrap();
-    let ends = Catalog::decode(&[1; 16], newest).unwrap().volumes;
+    let ends = Catalog::decode(FileKind::Volume, &[1; 16], newest).unwrap().volumes;
     assert_eq!((ends[&1], ends[&3].1), ((0, 0), GOES_ON));
     let mut desk = open(desk.disk, LARGE, 4);
     desk.collect(3, []);

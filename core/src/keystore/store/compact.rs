@@ -365,6 +365,7 @@ impl Store {
                 }
             }
             Kind::Head | Kind::Footer | Kind::Empty | Kind::Entry => {}
+            Kind::Vote | Kind::Cut | Kind::Log | Kind::Base | Kind::Rely | Kind::State => {}
         }
     }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::limits::{APPEND_BYTES_MAX, ENTRY_COMMAND_BYTES_MAX, LEARNERS_MAX, SNAPSHOT_BYTES_MAX, VOTERS_MAX};
+use crate::limits::{APPEND_BYTES_MAX, ENTRY_PAYLOAD_BYTES_MAX, LEARNERS_MAX, SNAPSHOT_BYTES_MAX, VOTERS_MAX};
 use crate::raft::TERM_MAX;
 use crate::raft::entry::{Entry, Payload, Position};
 use crate::raft::membership::Membership;
@@ -77,7 +77,7 @@ fn entry(entry: pb::Entry) -> Result<Entry, WireError> {
     let payload = match payload.ok_or(WireError::Missing("append.entries.payload"))? {
         From::Empty(pb::Empty {}) => Payload::Empty,
         From::Command(command) => {
-            at_most("append.entries.command", command.len() as u64, ENTRY_COMMAND_BYTES_MAX as u64)?;
+            at_most("append.entries.command", command.len() as u64, ENTRY_PAYLOAD_BYTES_MAX as u64)?;
             Payload::Command(command)
         }
         From::Membership(of) => Payload::Membership(Arc::new(membership("append.entries.membership", of)?)),

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::hash::HASH_LEN;
 use crate::id::{KEY_LEN, NodeId};
-use crate::limits::{ENTRY_COMMAND_BYTES_MAX, SNAPSHOT_BYTES_MAX};
+use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, SNAPSHOT_BYTES_MAX};
 use crate::raft::TERM_MAX;
 use crate::raft::entry::{Entry, Payload, Position};
 use crate::raft::membership::Membership;
@@ -123,8 +123,8 @@ pub(in crate::wire) fn largest() -> [Message; 3] {
     // As many entries as there may be, with all bytes that there may be.
     let each = usize::try_from(APPEND_BYTES_MAX).unwrap() / APPEND_ENTRIES_MAX - 24;
     let many = commands(APPEND_ENTRIES_MAX, each);
-    let mut long = commands(3, ENTRY_COMMAND_BYTES_MAX);
-    long.extend(commands(1, ENTRY_COMMAND_BYTES_MAX - 4 * 24));
+    let mut long = commands(3, ENTRY_PAYLOAD_BYTES_MAX);
+    long.extend(commands(1, ENTRY_PAYLOAD_BYTES_MAX - 4 * 24));
     let membership = Payload::Membership(Arc::new(sample::largest_membership()));
     let count = usize::try_from(APPEND_BYTES_MAX / entry(membership.clone()).bytes()).unwrap();
     let groups = vec![entry(membership); count];

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{Effect, Phase, Running, Store, Token};
 use crate::disk::catalog::{Catalog, GOES_ON};
+use crate::disk::record::FileKind;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::keystore::StoreError;
 use crate::limits::CATALOG_VOLUMES_MAX;
@@ -49,7 +50,7 @@ impl Store {
         let (number, next) = self.compaction.catalog.as_ref().map_or((1, 1), |known| (known.number + 1, known.next));
         let next = volumes.last_key_value().map_or(next, |(last, _)| next.max(last + 1));
         volumes.remove(&victim);
-        Catalog { store: self.boot.store, number, next, volumes }
+        Catalog { kind: FileKind::Volume, store: self.boot.store, number, next, volumes }
     }
 
     /// A request of a publication ended.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::disk::Slot;
 use crate::disk::catalog::Catalog;
+use crate::disk::record::FileKind;
 use crate::disk::record::Kind;
 use crate::disk::record::volume::{DropRecord, MarkRecord};
 use crate::disk::recover::Recovery as Files;
@@ -32,7 +33,8 @@ fn close(mut desk: Desk) -> TestDisk {
 /// What the slots say.
 fn catalogs(disk: &TestDisk) -> [Option<Catalog>; 2] {
     [Slot::CatalogEven, Slot::CatalogOdd].map(|slot| {
-        disk.bytes(File::Slot(slot)).map(|bytes| Catalog::decode(&[1; 16], bytes).expect("a whole catalog"))
+        disk.bytes(File::Slot(slot))
+            .map(|bytes| Catalog::decode(FileKind::Volume, &[1; 16], bytes).expect("a whole catalog"))
     })
 }
 

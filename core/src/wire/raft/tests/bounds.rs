@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::sample;
 use crate::limits::{
-    APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, ENTRY_COMMAND_BYTES_MAX, LEARNERS_MAX, SNAPSHOT_BYTES_MAX, VOTERS_MAX,
+    APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, ENTRY_PAYLOAD_BYTES_MAX, LEARNERS_MAX, SNAPSHOT_BYTES_MAX, VOTERS_MAX,
 };
 use crate::raft::TERM_MAX;
 use crate::raft::membership::ChangeError;
@@ -210,10 +210,10 @@ fn what_must_be_there_is_missed() {
 #[test]
 fn commands_are_bounded() {
     let judge = |len: usize| judge_payload(Some(pb::entry::Payload::Command(Bytes::from(vec![5; len]))));
-    let (found, max) = (ENTRY_COMMAND_BYTES_MAX as u64 + 1, ENTRY_COMMAND_BYTES_MAX as u64);
-    assert_eq!((judge(0), judge(ENTRY_COMMAND_BYTES_MAX)), (Ok(()), Ok(())));
+    let (found, max) = (ENTRY_PAYLOAD_BYTES_MAX as u64 + 1, ENTRY_PAYLOAD_BYTES_MAX as u64);
+    assert_eq!((judge(0), judge(ENTRY_PAYLOAD_BYTES_MAX)), (Ok(()), Ok(())));
     let expected = WireError::TooLarge { field: "append.entries.command", found, max };
-    assert_eq!(judge(ENTRY_COMMAND_BYTES_MAX + 1), Err(expected));
+    assert_eq!(judge(ENTRY_PAYLOAD_BYTES_MAX + 1), Err(expected));
 }
 
 #[test]
@@ -240,9 +240,9 @@ fn entries_of_one_message_are_bounded_in_bytes() {
         pb::Entry { position, payload }
     };
     // 24 bytes are counted for each beside its payload.
-    let rest = usize::try_from(APPEND_BYTES_MAX).unwrap() - 4 * (ENTRY_COMMAND_BYTES_MAX + 24) - 24;
+    let rest = usize::try_from(APPEND_BYTES_MAX).unwrap() - 4 * (ENTRY_PAYLOAD_BYTES_MAX + 24) - 24;
     let judge = |last| {
-        let mut entries = vec![entry(ENTRY_COMMAND_BYTES_MAX); 4];
+        let mut entries = vec![entry(ENTRY_PAYLOAD_BYTES_MAX); 4];
         entries.push(entry(last));
         judge_append(|append| append.entries = entries)
     };
