@@ -240,9 +240,9 @@ fn entries_of_one_message_are_bounded_in_bytes() {
         pb::Entry { position, payload }
     };
     // 24 bytes are counted for each beside its payload.
-    let rest = usize::try_from(APPEND_BYTES_MAX).unwrap() - 4 * (ENTRY_PAYLOAD_BYTES_MAX + 24) - 24;
+    let rest = usize::try_from(APPEND_BYTES_MAX).unwrap() - 3 * (ENTRY_PAYLOAD_BYTES_MAX + 24) - 24;
     let judge = |last| {
-        let mut entries = vec![entry(ENTRY_PAYLOAD_BYTES_MAX); 4];
+        let mut entries = vec![entry(ENTRY_PAYLOAD_BYTES_MAX); 3];
         entries.push(entry(last));
         judge_append(|append| append.entries = entries)
     };
