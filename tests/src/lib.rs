@@ -3,7 +3,6 @@
 pub mod command;
 pub mod disk_contract;
 pub mod laws;
-pub mod schema;
 pub mod seeds;
 pub mod source;
 pub mod tree;

@@ -1,15 +1,18 @@
 //! The code of the wire schema is what the schema says.
 
+mod generate;
+
 use std::fs;
 
-use dps_tests::{schema, tree};
+use dps_tests::tree;
+use generate::{CODE, SCHEMAS, generate};
 
 #[test]
 fn the_code_is_generated_from_the_schema() {
     let root = tree::root();
-    let found = fs::read_to_string(root.join(schema::CODE)).expect("the code is checked in");
+    let found = fs::read_to_string(root.join(CODE)).expect("the code is checked in");
     let hint = "run `cargo run -p dps-tests --example schema` after a change of core/proto";
-    assert!(found == schema::generate(&root), "{} is not what the schema says; {hint}", schema::CODE);
+    assert!(found == generate(&root), "{} is not what the schema says; {hint}", CODE);
 }
 
 #[test]
@@ -23,5 +26,5 @@ fn every_schema_is_generated() {
         }
     }
     files.sort();
-    assert_eq!(files, schema::SCHEMAS.map(|name| tree::root().join("core/proto").join(name)));
+    assert_eq!(files, SCHEMAS.map(|name| tree::root().join("core/proto").join(name)));
 }

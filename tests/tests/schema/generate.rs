@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 /// Where the code is, from the root of the repository.
-pub const CODE: &str = "core/src/wire/pb.rs";
+pub(crate) const CODE: &str = "core/src/wire/pb.rs";
 
 /// The schemas, below the folder `core/proto`.
-pub const SCHEMAS: [&str; 1] = ["dps/v1/raft.proto"];
+pub(crate) const SCHEMAS: [&str; 1] = ["dps/v1/raft.proto"];
 
 /// What generated code begins with, so that nobody mends it by hand.
 const HEAD: &str =
@@ -18,8 +18,7 @@ const HEAD: &str =
 ///
 /// # Panics
 /// When a schema can't be compiled, or the folder for temporary files can't be used.
-#[must_use]
-pub fn generate(root: &Path) -> String {
+pub(crate) fn generate(root: &Path) -> String {
     let protos = root.join("core/proto");
     let descriptors = protox::compile(SCHEMAS, [&protos]).unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
