@@ -1,7 +1,6 @@
 //! Persist before send: what is to be written at the end of the turn, and what waits for it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -29,9 +28,8 @@ pub(super) struct Outbox {
     first: Option<u64>,
     /// The write that makes the present term and vote durable.
     vote_write: u64,
-    /// Messages by the write they wait for, in the order in which they were made.
-    withheld: BTreeMap<(u64, u64), Message>,
-    made: u64,
+    /// Messages with the write that each waits for, in the order in which they were made.
+    withheld: Vec<(u64, Message)>,
 }
 
 impl Outbox {
@@ -42,8 +40,8 @@ impl Outbox {
 
     pub(super) fn check(&self) {
         assert!(self.persisted <= self.issued, "what is durable was issued");
-        let waits = |(write, _): &(u64, u64)| *write > self.persisted && *write <= self.next();
-        assert!(self.withheld.keys().all(waits), "messages wait for writes that are under way");
+        let waits = |(write, _): &(u64, Message)| *write > self.persisted && *write <= self.next();
+        assert!(self.withheld.iter().all(waits), "messages wait for writes that are under way");
         assert!(self.withheld.len() <= WITHHELD_MAX, "what waits has a bound");
     }
 }
@@ -113,8 +111,7 @@ impl Raft {
         }
         // Messages may be lost, so one more than the bound is.
         if outbox.withheld.len() < WITHHELD_MAX {
-            outbox.made += 1;
-            outbox.withheld.insert((write, outbox.made), message);
+            outbox.withheld.push((write, message));
         }
     }
 
@@ -149,9 +146,8 @@ impl Raft {
         }
         self.outbox.persisted = write;
         self.log.persisted(write);
-        let later = self.outbox.withheld.split_off(&(write + 1, 0));
-        let released = mem::replace(&mut self.outbox.withheld, later);
-        out.extend(released.into_values().map(Effect::Send));
+        let released = self.outbox.withheld.extract_if(.., |(awaited, _)| *awaited <= write);
+        out.extend(released.map(|(_, message)| Effect::Send(message)));
         match self.role {
             Role::Candidate(_) => self.vote_for_itself(now, out),
             Role::Leader(_) => self.commit_what_is_replicated(now, out),

@@ -1,10 +1,10 @@
 //! Majorities, of one set of voters or of both sets of a joint membership (Ongaro 2014, sections 3.3 and 4.3).
 
 use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 
 use super::membership::Membership;
 use crate::id::NodeId;
+use crate::limits::VOTERS_MAX;
 
 /// How a vote stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,9 @@ pub fn has_majority(membership: &Membership, is_in: impl Fn(&NodeId) -> bool) ->
 }
 
 fn reached_by(voters: &BTreeSet<NodeId>, of: impl Fn(&NodeId) -> u64) -> Option<u64> {
-    let mut values: Vec<u64> = voters.iter().map(of).collect();
+    let mut values = [0; VOTERS_MAX];
+    let values = &mut values[..voters.len()];
+    voters.iter().zip(&mut *values).for_each(|(voter, value)| *value = of(voter));
     values.sort_unstable();
     // So many have at least this value.
     values.len().checked_sub(majority(values.len())).map(|index| values[index])
