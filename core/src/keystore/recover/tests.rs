@@ -424,7 +424,7 @@ fn a_copied_chunk_is_found_in_the_fresh_volume() {
 }
 
 /// Chunks that a killed process never synced, and a fresh volume with copies of them of which nothing can be read.
-fn doubtful(numbers: core::ops::Range<u64>) -> TestDisk {
+pub(in crate::keystore) fn doubtful(numbers: core::ops::Range<u64>) -> TestDisk {
     let mut disk = open(killed(numbers), LARGE, 2).disk;
     disk.bytes_mut(File::Volume(2)).fill(0);
     disk

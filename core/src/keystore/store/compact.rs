@@ -38,7 +38,8 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) struct Compaction {
     running: Option<Running>,
-    /// Volumes that stay in this boot, though some of what they hold may be in others as well.
+    /// Volumes of which something that is needed could not be copied, though some of it may be in others as well. They
+    /// stay in this boot, unless somebody asks for space when nothing of them is needed any more.
     stuck: BTreeSet<u64>,
     /// Whether a volume may have become worth it since all were looked at. A start alone is no reason to write.
     look: bool,
@@ -308,7 +309,7 @@ impl Store {
         if copying.reading || copying.loads >= COMPACT_LOADS_MAX || copying.bytes >= COMPACT_BYTES_MAX {
             return false;
         }
-        // What comes behind its end was copied or cut by a later start.
+        // What is missing behind its end was cut by a later start.
         let end = self.compaction.ends.get(&victim).map_or(u64::MAX, |(position, _)| *position);
         let copying = self.compaction.copying().expect("a volume is copied");
         match copying.scanner.advance() {
@@ -318,16 +319,17 @@ impl Store {
                 out.push(Effect::Disk { token: Token::Scan, request });
                 false
             }
-            Scan::Record(record) if record.header.position <= end => {
+            // Behind the end, too: what was never known durable and counts there goes to where it is.
+            Scan::Record(record) => {
                 copying.held = Some(record);
                 true
             }
-            // Something was lost since the start.
-            Scan::Gap(gap) if gap.first <= end => {
-                copying.failed = true;
+            Scan::Gap(gap) => {
+                // Something was lost since the start.
+                copying.failed |= gap.first <= end;
                 true
             }
-            Scan::Record(_) | Scan::Gap(_) | Scan::End => {
+            Scan::End => {
                 copying.scanned = true;
                 true
             }
@@ -495,6 +497,7 @@ impl Store {
         let bytes = self.index.volume(volume).map_or(0, |usage| usage.file_bytes);
         self.index.remove_volume(volume);
         self.compaction.ends.remove(&volume);
+        self.compaction.stuck.remove(&volume);
         self.checkpoints.forget(volume);
         self.compaction.look = true;
         if let Some(person) = &mut self.compaction.person {

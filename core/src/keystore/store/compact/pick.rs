@@ -73,7 +73,8 @@ impl Store {
                 return false;
             }
             let next = self.index.volumes().find(|(volume, usage)| {
-                (at + 1..=through).contains(volume) && is_dead(usage, 10) && self.is_eligible(*volume)
+                let stays = self.compaction.stuck.contains(volume) && usage.live_bytes() > 0;
+                (at + 1..=through).contains(volume) && is_dead(usage, 10) && self.may_go(*volume) && !stays
             });
             let Some((volume, _)) = next else {
                 let compacted = self.compaction.person.as_ref().expect("just looked at").compacted;
@@ -94,7 +95,8 @@ impl Store {
     fn worth_it(&self) -> Option<u64> {
         let small = self.volume_bytes / SMALL_DIVISOR;
         let (mut small_ones, mut first_small) = (0, None);
-        for (volume, usage) in self.index.volumes().filter(|(volume, _)| self.is_eligible(*volume)) {
+        let may_go = |volume: u64| self.may_go(volume) && !self.compaction.stuck.contains(&volume);
+        for (volume, usage) in self.index.volumes().filter(|(volume, _)| may_go(*volume)) {
             if is_dead(&usage, 2) {
                 return Some(volume);
             }
@@ -107,9 +109,9 @@ impl Store {
     }
 
     /// Whether a volume may go: nothing is written to it, and all that was in it can be read.
-    fn is_eligible(&self, volume: u64) -> bool {
+    fn may_go(&self, volume: u64) -> bool {
         let written = self.writer.as_ref().is_some_and(|writer| writer.number() == volume && !writer.is_sealed());
-        !written && !self.lost_volumes.contains(&volume) && !self.compaction.stuck.contains(&volume)
+        !written && !self.lost_volumes.contains(&volume)
     }
 
     pub(super) fn answer_person(&mut self, result: Result<Compacted, StoreError>, out: &mut Vec<Effect>) {

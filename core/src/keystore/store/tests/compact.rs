@@ -9,7 +9,7 @@ use crate::disk::record::volume::{DropRecord, MarkRecord};
 use crate::disk::recover::Recovery as Files;
 use crate::disk::scan::Record;
 use crate::disk::testing::{KEY, rng, run};
-use crate::keystore::recover::tests::{loads, open};
+use crate::keystore::recover::tests::{doubtful, loads, open};
 use crate::limits::COMPACT_LOADS_MAX;
 
 /// Volumes 1, 2 and so on with these chunks under lease 1, each written by a boot of its own.
@@ -352,10 +352,25 @@ fn a_chunk_that_rots_stops_its_volume_alone() {
     desk.collect(3, [6]);
     desk.settle();
     assert_eq!(drops(&mut desk.disk).last().map(|(_, _, dropped)| (dropped.from, dropped.through)), Some((1, 3)));
-    let mut desk = open(close(desk), LARGE, 4);
+    assert_eq!(removed(&desk), [2], "not by itself");
     desk.step(Event::Compact);
     desk.settle();
-    assert_eq!((removed(&desk), loads(&mut desk, 0..9)), (vec![1], vec![6]), "another boot tries again");
+    assert_eq!((removed(&desk), loads(&mut desk, 0..9)), (vec![2, 1], vec![6]), "nothing of it is needed any more");
+    assert!(!desk.store.compaction.may_have_copies());
+}
+
+/// What was never known durable is where the index says, behind the end that the start has found.
+#[test]
+fn a_doubtful_chunk_goes_to_where_it_is_durable() {
+    let mut desk = open(doubtful(1..6), LARGE, 3);
+    desk.collect(2, [1, 3]);
+    desk.settle();
+    desk.step(Event::Compact);
+    desk.settle();
+    let whole = desk.disk.bytes(File::Volume(1)).is_none();
+    assert!(whole && removed(&desk).contains(&1), "{:?}", removed(&desk));
+    let disk = desk.disk.crash(&mut rng(0));
+    assert_eq!(loads(&mut open(disk, LARGE, 4), 0..9), [1, 3]);
 }
 
 #[test]
