@@ -88,7 +88,7 @@ impl Ours {
                     host.compacted = host.applied.index;
                     let membership = Arc::clone(&self.membership);
                     let snapshot = Snapshot { last: host.applied, membership, digest: [0; 32], bytes: 0 };
-                    host.inbox.push_back(Event::Snapshotted(snapshot));
+                    host.inbox.push_back(Event::Snapshotted { snapshot, through: host.applied.index });
                 }
             }
             Effect::Answered { result, .. } => {

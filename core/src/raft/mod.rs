@@ -85,7 +85,12 @@ pub enum Event {
         to: NodeId,
     },
     /// A snapshot of what was applied is durable.
-    Snapshotted(Snapshot),
+    Snapshotted {
+        /// Which.
+        snapshot: Snapshot,
+        /// The log up to there may go: where an older snapshot ends that is kept as well, or this one.
+        through: u64,
+    },
     /// A snapshot that was to be fetched is durable.
     Installed(Snapshot),
 }
@@ -523,7 +528,7 @@ impl Machine for Raft {
             Event::Change { ticket, changes } => self.change(ticket, &changes, out),
             Event::Read { ticket } => self.read(ticket, out),
             Event::Transfer { to } => self.transfer(now, to),
-            Event::Snapshotted(snapshot) => self.snapshotted(snapshot, out),
+            Event::Snapshotted { snapshot, through } => self.snapshotted(snapshot, through, out),
             Event::Installed(snapshot) => self.installed(snapshot, out),
         }
     }

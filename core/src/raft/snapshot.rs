@@ -36,16 +36,17 @@ impl Raft {
     /// those who are only a little behind need.
     ///
     /// # Panics
-    /// When it is of anything that was not handed out to be applied.
-    pub(super) fn snapshotted(&mut self, snapshot: Snapshot, out: &mut Vec<Effect>) {
+    /// When it is of anything that was not handed out to be applied, or more of the log may go than it has.
+    pub(super) fn snapshotted(&mut self, snapshot: Snapshot, through: u64, out: &mut Vec<Effect>) {
         let index = snapshot.last.index;
         assert!(index <= self.applied, "a snapshot is of what was applied");
+        assert!(through <= index, "what a snapshot has not is kept");
         if self.snapshot.as_ref().is_some_and(|newest| newest.last.index >= index) {
             return;
         }
         assert!(self.log.has(snapshot.last), "a snapshot ends with an entry of the log");
         self.snapshot = Some(snapshot);
-        let through = index.saturating_sub(self.settings.trailing_entries);
+        let through = through.min(index.saturating_sub(self.settings.trailing_entries));
         if through > self.log.base().index {
             self.log.compact(through);
             self.log_rebased(false);

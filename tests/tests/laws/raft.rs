@@ -167,7 +167,10 @@ impl Habitat for Council {
             7..=14 => return self.answer(rng).map(Event::Received),
             15 if rng.chance(1, 2) => return Some(Event::Wake),
             15 if rng.chance(1, 2) => return self.offered.take().map(Event::Installed),
-            15 => return (self.applied.index > 0).then(|| Event::Snapshotted(self.snapshot())),
+            15 => {
+                let (snapshot, through) = (self.snapshot(), rng.below(self.applied.index + 1));
+                return (self.applied.index > 0).then_some(Event::Snapshotted { snapshot, through });
+            }
             16 | 17 => return Some(Event::Transfer { to: node(2 + rng.below(8) / 7) }),
             _ => self.tickets = ticket,
         }

@@ -404,7 +404,7 @@ impl Group {
         self.tell(&format!("{} makes a snapshot up to {last}", Named(id)));
         let host = self.host(id);
         host.disk.snapshot = Some(snapshot.clone());
-        self.give(id, Event::Snapshotted(snapshot));
+        self.give(id, Event::Snapshotted { snapshot, through: last.index });
     }
 
     /// The newest committed membership up to an index.
