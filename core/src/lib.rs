@@ -28,6 +28,7 @@ pub mod machine;
 pub mod node;
 pub mod note;
 pub mod raft;
+pub mod replica;
 pub mod rng;
 pub mod task;
 pub mod time;
