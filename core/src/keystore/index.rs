@@ -29,7 +29,7 @@ pub enum Trust {
     /// They are whole, but perhaps they, or a mark of the chunk, were never durable: they can be read, and a put writes
     /// them anew.
     Doubtful,
-    /// They were found bad: a put writes them anew.
+    /// They were found bad: a put writes them anew. They stay so where they are until the next start.
     Bad,
 }
 
@@ -195,10 +195,11 @@ impl Index {
     pub fn judge(&mut self, id: &ChunkId, place: Place, good: bool) {
         self.update(id, place, |located| {
             located.trust = match (good, located.trust) {
-                (false, _) => Trust::Bad,
+                // Also if another read finds them good: it may have begun before they went bad.
+                (false, _) | (true, Trust::Bad) => Trust::Bad,
                 // That they can be read does not say that they are durable.
                 (true, Trust::Doubtful) => Trust::Doubtful,
-                (true, Trust::Proven | Trust::Unchecked | Trust::Bad) => Trust::Proven,
+                (true, Trust::Proven | Trust::Unchecked) => Trust::Proven,
             };
         });
     }
@@ -227,6 +228,10 @@ impl Index {
             assert!(mark <= located.mark, "a copy carries a mark that the chunk has");
             located.place = to;
             located.marked = mark > 0;
+            // What was copied was hashed, and it is somewhere else now.
+            if located.trust == Trust::Bad {
+                located.trust = Trust::Proven;
+            }
             located.raised_in = located.raised_in.filter(|_| mark < located.mark);
         })
     }

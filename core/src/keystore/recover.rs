@@ -371,7 +371,9 @@ fn place_in(fresh: &Fresh, written: Written) -> Place {
 const fn volume_of(damage: &Damage) -> Option<u64> {
     match damage.file {
         File::Volume(number) => Some(number),
-        File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+        File::Journal(_) | File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
+            None
+        }
     }
 }
 

@@ -85,7 +85,7 @@ proptest! {
                     let Some(located) = model.get_mut(&id(chunk)) else { continue };
                     let place = if there { located.place } else { elsewhere(located.place) };
                     index.judge(&id(chunk), place, good);
-                    if there && !(good && located.trust == Trust::Doubtful) {
+                    if there && !(good && matches!(located.trust, Trust::Doubtful | Trust::Bad)) {
                         located.trust = if good { Trust::Proven } else { Trust::Bad };
                     }
                 }
@@ -108,7 +108,8 @@ proptest! {
                     prop_assert_eq!(index.relocate(&id(chunk), from, to, mark), there);
                     if there {
                         let raised_in = if mark == located.mark { None } else { located.raised_in };
-                        *located = Located { place: to, marked: mark > 0, raised_in, ..*located };
+                        let trust = if located.trust == Trust::Bad { Trust::Proven } else { located.trust };
+                        *located = Located { place: to, marked: mark > 0, raised_in, trust, ..*located };
                     }
                 }
                 Op::FileBytes(volume, bytes) => index.set_file_bytes(volume, bytes),

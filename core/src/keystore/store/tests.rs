@@ -375,6 +375,21 @@ fn a_chunk_that_is_found_bad_is_written_anew_once() {
     assert_eq!(desk.disk.bytes(File::Volume(2)).unwrap().len() as u64, volume, "and not again");
 }
 
+/// A read that began before a chunk went bad says nothing against one that began later and ends first.
+#[test]
+fn a_chunk_that_was_found_bad_is_not_good_again_by_an_older_read() {
+    let mut desk = Desk::reopened(LARGE, 1..4);
+    desk.get(1, 2);
+    *desk.body(2) ^= 1;
+    desk.get(2, 2);
+    desk.reads.swap(0, 1);
+    desk.settle();
+    assert_eq!(desk.loaded.iter().map(|(_, result)| result.is_ok()).collect::<Vec<_>>(), [false, true]);
+    desk.put(3, 2);
+    desk.settle();
+    assert_eq!(desk.ends(), [(3, 2, true)], "written anew");
+}
+
 #[test]
 fn a_get_tells_what_is_wrong_with_a_chunk() {
     let mut desk = Desk::reopened(LARGE, 1..4);
