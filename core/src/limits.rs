@@ -144,6 +144,12 @@ pub const APPEND_BYTES_MAX: u64 = STEP_BYTES_MAX as u64;
 /// Bytes of a snapshot's content: what one file holds.
 pub const SNAPSHOT_BYTES_MAX: u64 = OFFSET_MAX;
 
+/// Reads of a snapshot for other members at once. One more is lost, as any message may be.
+pub const SNAPSHOT_READS_MAX: usize = 8;
+
+/// Snapshots on disk that a start looks at, the newest first.
+pub const SNAPSHOT_FILES_MAX: usize = 64;
+
 /// Commands waiting for the journal.
 pub const PROPOSALS_MAX: usize = 4_096;
 

@@ -8,6 +8,8 @@ use crate::disk::stray::Stray;
 use crate::disk::{DiskError, File};
 use crate::id::ChunkId;
 use crate::keystore::Place;
+use crate::raft;
+use crate::replica::snapshot::file::BadSnapshot;
 
 /// Something worth knowing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +134,36 @@ pub enum Note {
     PutDropped,
     /// Everything that was ever acknowledged is known durable on disk.
     Settled,
+    /// Something of the group that agrees on the ledger.
+    Group(raft::Note),
+    /// A snapshot of the ledger is durable.
+    SnapshotMade {
+        /// The last entry in it.
+        index: u64,
+        /// Bytes of its content.
+        bytes: u64,
+    },
+    /// A snapshot of another member is durable here.
+    SnapshotFetched {
+        /// The last entry in it.
+        index: u64,
+        /// Bytes of its content.
+        bytes: u64,
+    },
+    /// A snapshot could not be written; there will be another one.
+    SnapshotFailed {
+        /// The last entry in it.
+        index: u64,
+        /// What the disk said.
+        error: DiskError,
+    },
+    /// A snapshot on disk, or one that came from another member, is none.
+    SnapshotRejected {
+        /// The last entry that should be in it.
+        index: u64,
+        /// Why.
+        bad: BadSnapshot,
+    },
 }
 
 impl fmt::Display for Note {
@@ -181,6 +213,13 @@ impl fmt::Display for Note {
             Self::Synced(file) => write!(f, "{file} synced"),
             Self::PutDropped => f.write_str("put dropped"),
             Self::Settled => f.write_str("settled"),
+            Self::Group(note) => note.fmt(f),
+            Self::SnapshotMade { index, bytes } => write!(f, "{} of {bytes} bytes made", File::Snapshot(*index)),
+            Self::SnapshotFetched { index, bytes } => write!(f, "{} of {bytes} bytes fetched", File::Snapshot(*index)),
+            Self::SnapshotFailed { index, error } => {
+                write!(f, "{}: {error}; another one will be made", File::Snapshot(*index))
+            }
+            Self::SnapshotRejected { index, bad } => write!(f, "{} is of no use: {bad}", File::Snapshot(*index)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use dps_core::note::Note;
+use dps_core::raft;
 use tracing::{debug, info, trace, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -43,7 +44,11 @@ pub(crate) fn note(note: &Note) {
         Note::Damaged(_) | Note::ChunkMismatch { .. } | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
             warn!("{note}")
         }
-        Note::RemovalFailed { .. } | Note::Stray(_) => warn!("{note}"),
+        Note::RemovalFailed { .. } | Note::Stray(_) | Note::SnapshotRejected { .. } => warn!("{note}"),
+        Note::SnapshotFetched { .. } | Note::SnapshotFailed { .. } => info!("{note}"),
+        Note::Group(raft::Note::Leads { .. } | raft::Note::LostQuorum { .. } | raft::Note::Restored { .. }) => {
+            info!("{note}")
+        }
         Note::VolumeRemoved { .. } | Note::SegmentRemoved { .. } | Note::Scrubbed { .. } => info!("{note}"),
         Note::ReserveMade { .. } | Note::ReserveReleased { .. } | Note::ReserveFailed(_) => info!("{note}"),
         // A start after a crash is nothing to worry about, and whoever wanted to write hears of it in the answer.
@@ -53,6 +58,7 @@ pub(crate) fn note(note: &Note) {
         Note::CheckpointUnusable { .. } | Note::CheckpointFailed { .. } => info!("{note}"),
         Note::Serving { .. } | Note::ChunkHealed(_) | Note::PutDropped => info!("{note}"),
         Note::Created(_) | Note::Sealed(_) | Note::Checkpointed { .. } | Note::Settled => debug!("{note}"),
+        Note::Group(_) | Note::SnapshotMade { .. } => debug!("{note}"),
         Note::Synced(_) => trace!("{note}"),
     }
 }

@@ -330,7 +330,7 @@ impl Boot {
                 false
             }
             File::Slot(_) => false,
-            File::Journal(_) | File::Volume(_) | File::Checkpoint(_) | File::Reserve => true,
+            File::Journal(_) | File::Volume(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve => true,
         });
         stages
     }
@@ -339,7 +339,7 @@ impl Boot {
 /// Whether a file holds anything that can't be made anew.
 const fn is_data(file: File) -> bool {
     match file {
-        File::Journal(_) | File::Volume(_) => true,
+        File::Journal(_) | File::Volume(_) | File::Snapshot(_) => true,
         File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => false,
     }
 }

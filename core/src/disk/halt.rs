@@ -24,6 +24,18 @@ pub enum HaltReason {
         /// What the disk said.
         error: DiskError,
     },
+    /// The journal goes on from a snapshot, and none can be read.
+    #[error("no snapshot of the ledger can be read, and the journal begins after entry {index}")]
+    SnapshotLost {
+        /// The last entry before the journal.
+        index: u64,
+    },
+    /// A committed entry is of a kind that this program does not know.
+    #[error("entry {index} of the ledger was written by a newer version")]
+    UnknownCommand {
+        /// Its index.
+        index: u64,
+    },
 }
 
 /// What a start was reading when it failed.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod damage;
 pub mod fresh;
 pub mod halt;
+pub(crate) mod ops;
 pub mod record;
 pub mod recover;
 pub mod reserve;
@@ -58,6 +59,8 @@ pub enum File {
     Volume(u64),
     /// A checkpoint of the volume with this number: what a start would find by reading it. Losing it costs time.
     Checkpoint(u64),
+    /// A snapshot of the ledger, by the index of the last entry in it.
+    Snapshot(u64),
     /// Space set aside, so that a full disk can still be emptied (rule J11).
     Reserve,
     /// A file in the making, invisible until it is published. Left-overs of a crash are removed at boot.
@@ -77,6 +80,7 @@ impl fmt::Display for File {
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),
             Self::Checkpoint(number) => write!(f, "checkpoint of volume {number}"),
+            Self::Snapshot(index) => write!(f, "snapshot {index} of the ledger"),
             Self::Reserve => f.write_str("reserve"),
             Self::Stage(number) => write!(f, "staged file {number}"),
         }

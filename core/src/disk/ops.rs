@@ -6,19 +6,19 @@ use crate::id::OpId;
 
 /// Outstanding requests of one boot. Sequences are dense from 1, so every completion belongs to exactly one of them.
 #[derive(Debug)]
-pub(super) struct Ops<O> {
+pub(crate) struct Ops<O> {
     boot: u64,
     next: u64,
     owners: BTreeMap<u64, O>,
 }
 
 impl<O> Ops<O> {
-    pub(super) const fn new(boot: u64) -> Self {
+    pub(crate) const fn new(boot: u64) -> Self {
         Self { boot, next: 1, owners: BTreeMap::new() }
     }
 
     /// A name for a request of `owner`.
-    pub(super) fn issue(&mut self, owner: O) -> OpId {
+    pub(crate) fn issue(&mut self, owner: O) -> OpId {
         let sequence = self.next;
         self.next += 1;
         self.owners.insert(sequence, owner);
@@ -29,12 +29,12 @@ impl<O> Ops<O> {
     ///
     /// # Panics
     /// When the driver completes a request that was never issued, or twice.
-    pub(super) fn take(&mut self, op: OpId) -> O {
+    pub(crate) fn take(&mut self, op: OpId) -> O {
         assert_eq!(op.boot, self.boot, "a completion belongs to this boot");
         self.owners.remove(&op.sequence).expect("a completion belongs to one outstanding request")
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.owners.len()
     }
 }

@@ -165,7 +165,7 @@ impl Sorting {
         match file {
             File::Journal(number) => Some(Stamp::new(&self.key, FileKind::Journal, number)),
             File::Volume(number) => Some(Stamp::new(&self.key, FileKind::Volume, number)),
-            File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+            File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
         }
     }
 

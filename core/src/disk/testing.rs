@@ -76,7 +76,7 @@ pub(crate) struct TestDisk {
 const fn folder(file: File) -> u8 {
     match file {
         File::Slot(_) => 0,
-        File::Journal(_) => 1,
+        File::Journal(_) | File::Snapshot(_) => 1,
         File::Volume(_) => 2,
         File::Checkpoint(_) => 2,
         File::Reserve => 0,
@@ -182,7 +182,7 @@ impl TestDisk {
         self.inodes[inode].synced = self.inodes[inode].bytes.len();
         let replaced = self.names.insert(to, inode);
         assert!(
-            replaced.is_none() || matches!(to, File::Slot(_) | File::Checkpoint(_)),
+            replaced.is_none() || matches!(to, File::Slot(_) | File::Checkpoint(_) | File::Snapshot(_)),
             "file numbers are never reused"
         );
     }

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::event::{Effect, HaltReason};
-use super::ops::Ops;
 use crate::config::Config;
 use crate::disk::boot::{Boot, BootRecord, BootStep, Booted};
 use crate::disk::damage::Damage;
+use crate::disk::ops::Ops;
 use crate::disk::stray::{SortStep, Sorting, Strays};
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
 use crate::id::OpId;
@@ -216,7 +216,12 @@ impl Starting {
     fn read_journal(&mut self, booted: Booted) {
         let segments = numbered(&booted, |file| match file {
             File::Journal(segment) => Some(segment),
-            File::Volume(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+            File::Volume(_)
+            | File::Slot(_)
+            | File::Snapshot(_)
+            | File::Checkpoint(_)
+            | File::Reserve
+            | File::Stage(_) => None,
         });
         let recovery = LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only);
         let recovery = Box::new(recovery.beside(self.strays.clone()));
@@ -226,11 +231,18 @@ impl Starting {
     fn read_volumes(&mut self, booted: Booted, recovered: Box<Recovered>) {
         let volumes = numbered(&booted, |file| match file {
             File::Volume(volume) => Some(volume),
-            File::Journal(_) | File::Slot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+            File::Journal(_)
+            | File::Slot(_)
+            | File::Snapshot(_)
+            | File::Checkpoint(_)
+            | File::Reserve
+            | File::Stage(_) => None,
         });
         let checkpoints = numbered(&booted, |file| match file {
             File::Checkpoint(volume) => Some(volume),
-            File::Journal(_) | File::Slot(_) | File::Volume(_) | File::Reserve | File::Stage(_) => None,
+            File::Journal(_) | File::Slot(_) | File::Volume(_) | File::Snapshot(_) | File::Reserve | File::Stage(_) => {
+                None
+            }
         });
         let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
         let floors = recovered.volumes.clone();

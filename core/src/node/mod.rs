@@ -5,7 +5,6 @@ mod boot;
 mod changes;
 pub mod event;
 pub mod inspect;
-mod ops;
 pub mod request;
 mod route;
 mod serve;

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use super::boot::Started;
 use super::event::Effect;
-use super::ops::Ops;
 use super::request::{Finding, Reply, Request, RequestError, VerifyScope};
 use crate::config::Config;
 use crate::disk::damage::Damage;
+use crate::disk::ops::Ops;
 use crate::disk::reserve::{self, Purpose, Reserve};
 use crate::disk::stray::Strays;
 use crate::disk::{DiskError, File};

@@ -154,7 +154,7 @@ pub enum Message {
 }
 
 /// A part of a snapshot that one member asks another for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Piece {
     /// Who sends this.
     pub from: NodeId,

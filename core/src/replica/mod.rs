@@ -1,15 +1,36 @@
 //! A member of a group: [Raft](crate::raft), its journal, the ledger that comes of the log, and snapshots of it on disk.
 //!
-//! Composition only, like a node: the machines know nothing of each other, and what one wants the other hears by
-//! routing. `Peer` is a member from power on; `Replica` is one whose disk was read.
+//! Composition only, like a node: the machines know nothing of each other, and what one wants the other hears by `route`.
+//! [`Peer`] is a member from power on; [`Replica`] is one whose disk was read.
 
 pub mod event;
+mod peer;
+pub mod recover;
+mod route;
+pub mod snapshot;
 
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::id::NodeId;
+pub use event::{Decision, Effect, Event, Message, Piece, Refusal};
+pub use peer::Peer;
+
+use crate::disk::ops::Ops;
+use crate::disk::{DiskError, DiskResult, File};
+use crate::id::{NodeId, OpId};
+use crate::ledger::command::{Command, Outcome};
+use crate::ledger::state::State;
+use crate::machine::Machine;
+use crate::raft::entry::Position;
+use crate::raft::journal::{self, Journal};
 use crate::raft::membership::Membership;
 use crate::raft::settings::Settings as RaftSettings;
+use crate::raft::{self, Raft};
+use crate::time::{Instant, Now};
+
+use self::snapshot::{Op as SnapshotOp, Snapshots};
 
 /// How a member keeps its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,4 +56,199 @@ pub struct Founding {
     pub members: Arc<Membership>,
     /// How it keeps its part.
     pub settings: Settings,
+}
+
+/// What one machine hears next.
+#[derive(Debug)]
+enum Work {
+    Raft(raft::Event),
+    Journal(journal::Event),
+}
+
+/// Who waits for a disk request.
+#[derive(Debug)]
+enum Owner {
+    Journal(journal::Op),
+    Snapshots(SnapshotOp),
+}
+
+/// What a ticket asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Command,
+    Change,
+    Read,
+}
+
+impl Asked {
+    /// The answer that says why not.
+    fn refuse(self, ticket: u64, refusal: Refusal) -> Effect {
+        match self {
+            Self::Command => Effect::Decided { ticket, result: Box::new(Err(refusal)) },
+            Self::Change => Effect::Changed { ticket, result: Err(refusal) },
+            Self::Read => Effect::Readable { ticket, result: Err(refusal) },
+        }
+    }
+}
+
+/// How far a close is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// What was proposed before goes to the journal first.
+    Asked,
+    /// The journal was told.
+    Told,
+    /// It is closed; perhaps a snapshot is still being written.
+    Closed,
+    /// That was said.
+    Said,
+}
+
+/// A member whose disk was read.
+#[derive(Debug)]
+pub struct Replica {
+    settings: Settings,
+    raft: Raft,
+    journal: Journal,
+    ledger: State,
+    /// The last entry that the ledger has.
+    applied: Position,
+    /// Who takes part by the log up to there.
+    members: Arc<Membership>,
+    snapshots: Snapshots,
+    /// When so many entries are applied, a snapshot is made.
+    snapshot_at: u64,
+    ops: Ops<Owner>,
+    work: VecDeque<Work>,
+    /// Whoever waits for an answer.
+    asked: BTreeMap<u64, Asked>,
+    /// What they came to in this turn, by index.
+    outcomes: BTreeMap<u64, Outcome>,
+    /// Reads that wait for the ledger, by the index that it must have.
+    reads: BTreeSet<(u64, u64)>,
+    /// What a snapshot that was fetched holds, while Raft is asked whether it is of use.
+    fetched: Option<(Position, Box<State>)>,
+    failed: Option<(File, DiskError)>,
+    closing: Option<Closing>,
+    halted: bool,
+}
+
+impl Replica {
+    /// Raft, to look at.
+    #[must_use]
+    pub const fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The ledger as far as it is applied.
+    #[must_use]
+    pub const fn ledger(&self) -> &State {
+        &self.ledger
+    }
+
+    /// The index of the last entry that the ledger has.
+    #[must_use]
+    pub const fn applied(&self) -> u64 {
+        self.applied.index
+    }
+
+    /// Why nothing is written any more in this start.
+    #[must_use]
+    pub const fn failed(&self) -> Option<(File, DiskError)> {
+        self.failed
+    }
+
+    /// What it has done in this start that shows in no effect: entries applied, steps of making snapshots.
+    #[must_use]
+    pub const fn progress(&self) -> u64 {
+        self.applied.index + self.snapshots.steps()
+    }
+
+    /// Why nothing can be asked for.
+    fn refusal(&self) -> Option<Refusal> {
+        match (self.failed, self.closing) {
+            (Some((file, error)), _) => Some(Refusal::Stopped { file, error }),
+            (None, Some(_)) => Some(Refusal::Closing),
+            (None, None) => None,
+        }
+    }
+
+    /// Somebody asks for something: the machines that must know of it hear it, or it is refused.
+    fn ask(&mut self, ticket: u64, asked: Asked, event: raft::Event, out: &mut Vec<Effect>) {
+        if let Some(refusal) = self.refusal() {
+            return out.push(asked.refuse(ticket, refusal));
+        }
+        let before = self.asked.insert(ticket, asked);
+        assert!(before.is_none(), "ticket {ticket} is taken");
+        self.work.push_back(Work::Raft(event));
+    }
+
+    fn propose(&mut self, ticket: u64, volumes: Vec<(u64, u64)>, command: &Command, out: &mut Vec<Effect>) {
+        if !volumes.is_empty() && self.raft.is_leader() && self.refusal().is_none() {
+            self.work.push_back(Work::Journal(journal::Event::Rely(volumes)));
+        }
+        self.ask(ticket, Asked::Command, raft::Event::Propose { ticket, command: command.encode().into() }, out);
+    }
+
+    fn received(&mut self, message: Message, out: &mut Vec<Effect>) {
+        match message {
+            Message::Raft(message) => self.work.push_back(Work::Raft(raft::Event::Received(message))),
+            Message::Ask(piece) => self.with_snapshots(out, |snapshots, effects| snapshots.asked(piece, effects)),
+            Message::Part { piece, bytes } => {
+                self.with_snapshots(out, |snapshots, effects| snapshots.part(piece, bytes, effects));
+            }
+        }
+    }
+
+    fn disk_done(&mut self, now: Now, op: OpId, result: DiskResult, out: &mut Vec<Effect>) {
+        match self.ops.take(op) {
+            Owner::Journal(op) => self.work.push_back(Work::Journal(journal::Event::DiskDone { op, result })),
+            Owner::Snapshots(op) => {
+                self.with_snapshots(out, |snapshots, effects| snapshots.done(now, op, result, effects));
+            }
+        }
+    }
+}
+
+impl Machine for Replica {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        assert!(!self.halted, "nothing is called after Halt");
+        self.snapshots.hear();
+        self.fire(now);
+        match event {
+            Event::Wake => {}
+            Event::DiskDone { op, result } => self.disk_done(now, op, result, out),
+            Event::Received(message) => self.received(*message, out),
+            Event::Propose { ticket, volumes, command } => self.propose(ticket, volumes, &command, out),
+            Event::Change { ticket, changes } => {
+                self.ask(ticket, Asked::Change, raft::Event::Change { ticket, changes }, out);
+            }
+            Event::Read { ticket } => self.ask(ticket, Asked::Read, raft::Event::Read { ticket }, out),
+            Event::Transfer { to } => self.work.push_back(Work::Raft(raft::Event::Transfer { to })),
+            Event::Close => self.closing = self.closing.or(Some(Closing::Asked)),
+        }
+        self.run(now, out);
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.halted {
+            self.end_turn(now, out);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let raft = self.is_taking_part().then(|| self.raft.deadline()).flatten();
+        [raft, self.journal.deadline(), self.snapshots.deadline()].into_iter().flatten().min()
+    }
+
+    fn check(&self) {
+        self.raft.check();
+        self.journal.check();
+        self.snapshots.check();
+        assert!(self.outcomes.is_empty() && self.work.is_empty(), "a turn leaves nothing undone");
+        assert!(self.reads.first().is_none_or(|(index, _)| *index > self.applied.index), "reads are served in time");
+    }
 }

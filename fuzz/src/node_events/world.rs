@@ -206,6 +206,11 @@ impl World {
             | Note::Synced(_)
             | Note::PutDropped
             | Note::Settled => {}
+            Note::Group(_)
+            | Note::SnapshotMade { .. }
+            | Note::SnapshotFetched { .. }
+            | Note::SnapshotFailed { .. }
+            | Note::SnapshotRejected { .. } => panic!("a node of its own has no group"),
         }
         assert!(!note.to_string().is_empty());
     }

@@ -185,6 +185,12 @@ impl Failure {
             HaltReason::Unreadable { error, .. } => Self::new("E_UNREADABLE", disk_exit(error, Exit::Damaged), what)
                 .cause(reason)
                 .hint("check the disk and the permissions of the data directory"),
+            HaltReason::SnapshotLost { .. } => Self::new("E_SNAPSHOT_LOST", Exit::Damaged, what)
+                .cause(reason)
+                .hint("bring the files of the folder journal back from a backup of the data directory"),
+            HaltReason::UnknownCommand { .. } => Self::new("E_NEWER_FORMAT", Exit::NewerFormat, what)
+                .cause(reason)
+                .hint("use the version of dps that wrote it, or a newer one"),
         }
     }
 
@@ -347,6 +353,8 @@ mod tests {
             OpenError::Io { action: "created", path: path(), source: io(io::ErrorKind::StorageFull) }.into(),
             StoreError::Halted(HaltReason::NewerFormat { found: 9, supported: 1 }),
             StoreError::Halted(HaltReason::BootRecordLost),
+            StoreError::Halted(HaltReason::SnapshotLost { index: 7 }),
+            StoreError::Halted(HaltReason::UnknownCommand { index: 7 }),
             StoreError::Halted(HaltReason::Unreadable { file: FileOrList::List, error: DiskError::Denied }),
             StoreError::Source(io(io::ErrorKind::UnexpectedEof)),
             StoreError::Closed,

@@ -54,7 +54,7 @@ const RESERVE_NAME: &str = "reserve";
 pub const fn folder(file: File) -> Folder {
     match file {
         File::Slot(_) | File::Reserve => Folder::Root,
-        File::Journal(_) => Folder::Journal,
+        File::Journal(_) | File::Snapshot(_) => Folder::Journal,
         File::Volume(_) | File::Checkpoint(_) => Folder::Data,
         File::Stage(_) => Folder::Stage,
     }
@@ -73,6 +73,7 @@ pub fn name(file: File) -> String {
         File::Slot(Slot::Scrub) => String::from(SCRUB_NAME),
         File::Reserve => String::from(RESERVE_NAME),
         File::Journal(number) => format!("{number:06}.log"),
+        File::Snapshot(index) => format!("{index:06}.snap"),
         File::Volume(number) => format!("{number:06}.kdht"),
         File::Checkpoint(number) => format!("{number:06}.idx"),
         File::Stage(number) => format!("{number:06}.tmp"),
@@ -103,7 +104,10 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
         Folder::Root if text == SCRUB_NAME => File::Slot(Slot::Scrub),
         Folder::Root if text == RESERVE_NAME => File::Reserve,
         Folder::Root => return None,
-        Folder::Journal => File::Journal(numbered(".log")?),
+        Folder::Journal => match numbered(".log") {
+            Some(number) => File::Journal(number),
+            None => File::Snapshot(numbered(".snap")?),
+        },
         Folder::Data => match numbered(".kdht") {
             Some(number) => File::Volume(number),
             None => File::Checkpoint(numbered(".idx")?),
@@ -117,7 +121,7 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
 mod tests {
     use super::*;
 
-    const FILES: [(File, &str); 15] = [
+    const FILES: [(File, &str); 16] = [
         (File::Slot(Slot::BootEven), "boot.0"),
         (File::Slot(Slot::BootOdd), "boot.1"),
         (File::Slot(Slot::CatalogEven), "catalog.0"),
@@ -128,6 +132,7 @@ mod tests {
         (File::Reserve, "reserve"),
         (File::Journal(1), "journal/000001.log"),
         (File::Journal(999_999), "journal/999999.log"),
+        (File::Snapshot(42), "journal/000042.snap"),
         (File::Volume(1), "data/000001.kdht"),
         (File::Volume(1_000_000), "data/1000000.kdht"),
         (File::Checkpoint(7), "data/000007.idx"),

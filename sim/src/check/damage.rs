@@ -195,7 +195,7 @@ impl Damages {
 fn is_damage_excused(file: File, disk: &Disk) -> bool {
     match file {
         File::Journal(number) => disk.is_journal_harmed(number),
-        File::Slot(_) | File::Volume(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
+        File::Slot(_) | File::Volume(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
             is_file_harmed(file, disk)
         }
     }
@@ -213,7 +213,9 @@ pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Fin
         }
         HaltReason::Unreadable { file: FileOrList::List, .. }
         | HaltReason::NewerFormat { .. }
-        | HaltReason::BootRecordLost => false,
+        | HaltReason::BootRecordLost
+        | HaltReason::SnapshotLost { .. }
+        | HaltReason::UnknownCommand { .. } => false,
     };
     if !excused {
         findings.correctness("D1", at, format!("the node halted without cause: {reason}"));

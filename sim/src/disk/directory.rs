@@ -60,7 +60,7 @@ impl Folder {
     fn of(file: File) -> Self {
         match file {
             File::Slot(_) | File::Reserve => Self::Slots,
-            File::Journal(_) => Self::Journal,
+            File::Journal(_) | File::Snapshot(_) => Self::Journal,
             File::Volume(_) | File::Checkpoint(_) => Self::Volumes,
             File::Stage(_) => Self::Stages,
         }

@@ -38,7 +38,7 @@ impl FileClass {
             File::Slot(_) | File::Stage(_) => Self::Slot,
             File::Journal(_) => Self::Journal,
             File::Volume(_) => Self::Volume,
-            File::Checkpoint(_) | File::Reserve => Self::Spare,
+            File::Snapshot(_) | File::Checkpoint(_) | File::Reserve => Self::Spare,
         }
     }
 }
@@ -219,7 +219,7 @@ impl Disk {
             .map(|(file, _)| file)
             .filter(|file| FileClass::of(*file) == class && self.directory.is_durable(*file))
             .filter_map(|file| match file {
-                File::Volume(_) | File::Checkpoint(_) => Some((file, usize::MAX)),
+                File::Volume(_) | File::Snapshot(_) | File::Checkpoint(_) => Some((file, usize::MAX)),
                 File::Journal(_) => self.covered.get(&file).map(|limit| (file, *limit)),
                 File::Slot(slot) => {
                     let is_whole = |other: File| self.directory.is_durable(other) && self.harms(other).is_empty();
@@ -254,7 +254,7 @@ impl Disk {
                 .filter(|(file, _)| match file {
                     File::Volume(_) => class == FileClass::Volume,
                     File::Journal(number) => class == FileClass::Journal && self.is_followed(*number),
-                    File::Checkpoint(_) => class == FileClass::Spare,
+                    File::Snapshot(_) | File::Checkpoint(_) => class == FileClass::Spare,
                     File::Slot(_) | File::Reserve | File::Stage(_) => false,
                 })
                 .collect();

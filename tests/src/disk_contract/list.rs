@@ -30,7 +30,7 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
     }
     let catalogs = [Slot::CatalogOdd, Slot::CatalogEven, Slot::JournalOdd, Slot::JournalEven];
     let slots = [Slot::BootOdd, Slot::Scrub, Slot::BootEven].into_iter().chain(catalogs);
-    for to in slots.map(File::Slot).chain([File::Checkpoint(10), File::Checkpoint(9)]) {
+    for to in slots.map(File::Slot).chain([File::Snapshot(5), File::Checkpoint(10), File::Checkpoint(9)]) {
         append(disk, STAGE, 0, b"slot");
         done(disk, DiskRequest::Publish { stage: 1, to });
     }
@@ -49,6 +49,7 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
         (File::Volume(10), 1),
         (File::Checkpoint(9), 4),
         (File::Checkpoint(10), 4),
+        (File::Snapshot(5), 4),
         (File::Stage(3), 2),
     ];
     assert!(expected.is_sorted(), "this is the order of files");

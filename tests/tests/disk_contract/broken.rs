@@ -159,7 +159,8 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         perform: |disk, request| {
             let name = |file| match file {
                 File::Stage(number) | File::Volume(number) => File::Volume(number),
-                other @ (File::Slot(_) | File::Journal(_) | File::Checkpoint(_) | File::Reserve) => other,
+                other
+                @ (File::Slot(_) | File::Journal(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve) => other,
             };
             disk.inner.perform(renamed(request, name))
         },

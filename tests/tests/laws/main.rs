@@ -9,6 +9,7 @@ mod gc;
 mod get;
 mod journal;
 mod log;
+mod member;
 mod node;
 mod put;
 mod raft;
@@ -126,10 +127,32 @@ fn parts() -> Vec<Inhabited> {
 const JOURNAL: &[&str] =
     &["Append", "Sync", "Publish", "Remove", "Persisted", "Failed", "Closed", "Sealed", "Settled", "SegmentRemoved"];
 
+/// What a member of a group does.
+const MEMBER: &[&str] = &[
+    "Append",
+    "Sync",
+    "Publish",
+    "Send",
+    "Decided",
+    "Changed",
+    "Readable",
+    "Closed",
+    "Leads",
+    "NotLeader",
+    "Stopped",
+    "Unknown",
+    "Closing",
+    "SnapshotMade",
+    "SnapshotFailed",
+    "SegmentRemoved",
+];
+
 /// What talks to others of its kind.
 fn groups() -> Vec<Inhabited> {
     vec![
         Inhabited::new(journal::Scriptorium::new, JOURNAL),
+        Inhabited::new(member::Room::new, MEMBER),
+        Inhabited::new(member::House::new, &["List", "Read", "Starting", "Send", "Decided", "Leads", "Serving"]),
         Inhabited::new(
             raft::Council::new,
             &[

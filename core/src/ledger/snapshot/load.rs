@@ -12,7 +12,7 @@ use crate::limits::{SNAPSHOT_MEMBERSHIP_BYTES_MAX, SNAPSHOT_PIECE_BYTES_MAX, STE
 use crate::time::WallTime;
 
 /// Why a piece is refused. Nothing that came before it is worth anything then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SnapshotError {
     /// The piece ends too early.
     #[error("the piece is cut short")]

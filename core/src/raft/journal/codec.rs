@@ -303,6 +303,22 @@ fn get_base(reader: &mut Reader<'_>) -> Result<Base, BadBody> {
     Ok(Base { position: get_position(reader)?, membership: Arc::new(get_membership(reader)?) })
 }
 
+/// The bytes of a membership, as snapshots carry them too.
+#[must_use]
+pub fn encode_membership(membership: &Membership) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_membership(membership, &mut body);
+    body
+}
+
+/// Reads those bytes. Total.
+///
+/// # Errors
+/// When they are not what [`encode_membership`] makes of a membership.
+pub fn decode_membership(body: &[u8]) -> Result<Membership, BadBody> {
+    whole(body, get_membership)
+}
+
 fn put_membership(membership: &Membership, body: &mut Vec<u8>) {
     let sets = [membership.voters(), membership.outgoing(), membership.learners(), membership.demoted()];
     body.extend_from_slice(&[MEMBERSHIP_VERSION, 0, 0, 0]);

@@ -1,0 +1,272 @@
+//! What a start makes of the disk: the journal, and the newest snapshot that can be read.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::snapshot::Snapshots;
+use super::snapshot::file::{BadSnapshot, END_LEN, End, Intake};
+use super::{Founding, Replica};
+use crate::config::Config;
+use crate::disk::boot::BootRecord;
+use crate::disk::damage::Damage;
+use crate::disk::halt::HaltReason;
+use crate::disk::ops::Ops;
+use crate::disk::stray::Strays;
+use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
+use crate::ledger::state::State as Ledger;
+use crate::limits::{SNAPSHOT_FILES_MAX, STEP_BYTES_MAX};
+use crate::note::Note;
+use crate::raft::journal::recover::{Recovered as Log, Recovery as LogRecovery, Step as LogStep};
+use crate::raft::snapshot::Snapshot;
+use crate::raft::{Raft, Start};
+use crate::rng::Rng;
+use crate::time::Now;
+
+/// What recovery wants, or has made.
+#[derive(Debug)]
+pub enum Step {
+    /// Perform this and call [`Recovery::done`].
+    Disk(DiskRequest),
+    /// Something to tell.
+    Note(Note),
+    /// All is read; see [`Recovery::into_recovered`].
+    Ready,
+    /// There is no way to go on. Nothing was lost by this start.
+    Halt(HaltReason),
+}
+
+/// A member at a start.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The member.
+    pub replica: Replica,
+    /// Entries that were read from the journal.
+    pub entries: u64,
+    /// By volume, the largest position that an entry relies on (rule J6).
+    pub volumes: BTreeMap<u64, u64>,
+    /// Records lost.
+    pub damages: Vec<Damage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Log(Box<LogRecovery>),
+    /// Reading the end of each snapshot.
+    Ends {
+        log: Box<Log>,
+        left: VecDeque<(u64, u64)>,
+        ends: BTreeMap<u64, End>,
+    },
+    /// Reading the newest.
+    Content {
+        log: Box<Log>,
+        ends: BTreeMap<u64, End>,
+        intake: Intake,
+        bad: Option<BadSnapshot>,
+    },
+    Ready {
+        log: Box<Log>,
+        ends: BTreeMap<u64, End>,
+        loaded: Option<(Ledger, Snapshot)>,
+    },
+    Halted(HaltReason),
+}
+
+/// Recovery of a member. Pulled: ask for steps, feed results.
+#[derive(Debug)]
+pub struct Recovery {
+    founding: Founding,
+    boot: BootRecord,
+    /// Index and length of each snapshot file.
+    snapshots: Vec<(u64, u64)>,
+    stage: Option<Stage>,
+    /// Files that are of no use.
+    useless: BTreeSet<u64>,
+    notes: Vec<Note>,
+}
+
+impl Recovery {
+    /// Recovery of these segments and snapshots (number and length, ascending). With `read_only` nothing is written.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        founding: Founding,
+        boot: BootRecord,
+        segments: Vec<(u64, u64)>,
+        snapshots: Vec<(u64, u64)>,
+        read_only: Option<DiskError>,
+    ) -> Self {
+        let log = LogRecovery::new(config, boot, segments, Arc::clone(&founding.members), read_only);
+        let stage = Some(Stage::Log(Box::new(log)));
+        Self { founding, boot, snapshots, stage, useless: BTreeSet::new(), notes: Vec::new() }
+    }
+
+    /// No new segment takes the place of one of these strays.
+    ///
+    /// # Panics
+    /// When it was asked for a step before.
+    #[must_use]
+    pub fn beside(mut self, strays: Strays) -> Self {
+        let Some(Stage::Log(log)) = self.stage else { panic!("nothing was read yet") };
+        self.stage = Some(Stage::Log(Box::new(log.beside(strays))));
+        self
+    }
+
+    /// The next step.
+    pub fn advance(&mut self) -> Step {
+        loop {
+            if let Some(note) = self.notes.pop() {
+                return Step::Note(note);
+            }
+            let (stage, step) = match self.stage.take().expect("there is always a stage") {
+                Stage::Log(log) => self.read_log(log),
+                Stage::Ends { log, left, ends } => read_ends(log, left, ends),
+                Stage::Content { log, ends, intake, bad } => self.read_content(log, ends, intake, bad),
+                stage @ Stage::Ready { .. } => (stage, Some(Step::Ready)),
+                Stage::Halted(reason) => (Stage::Halted(reason), Some(Step::Halt(reason))),
+            };
+            self.stage = Some(stage);
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// The result of the request that was asked for.
+    ///
+    /// # Panics
+    /// When none was.
+    pub fn done(&mut self, result: &DiskResult) {
+        match self.stage.as_mut().expect("there is always a stage") {
+            Stage::Log(log) => log.done(result),
+            Stage::Ends { left, ends, .. } => {
+                let (index, len) = left.pop_front().expect("an end was read");
+                let end = match result {
+                    Ok(DiskReply::Read(bytes)) => End::decode(bytes, &self.boot.store),
+                    _ => None,
+                };
+                let fits = |end: &End| end.last.index == index && end.bytes + END_LEN as u64 == len;
+                match end.filter(fits) {
+                    Some(end) => _ = ends.insert(index, end),
+                    None => self.reject(index, BadSnapshot::Block { offset: len.saturating_sub(END_LEN as u64) }),
+                }
+            }
+            Stage::Content { intake, bad, .. } => {
+                let taken = match result {
+                    Ok(DiskReply::Read(bytes)) if !bytes.is_empty() => intake.take(bytes),
+                    _ => Err(BadSnapshot::Block { offset: intake.bytes() }),
+                };
+                *bad = taken.err();
+            }
+            Stage::Ready { .. } | Stage::Halted(_) => panic!("a finished recovery asks for nothing"),
+        }
+    }
+
+    fn reject(&mut self, index: u64, bad: BadSnapshot) {
+        self.useless.insert(index);
+        self.notes.push(Note::SnapshotRejected { index, bad });
+    }
+
+    fn read_log(&mut self, mut log: Box<LogRecovery>) -> (Stage, Option<Step>) {
+        match log.advance() {
+            LogStep::Disk(request) => (Stage::Log(log), Some(Step::Disk(request))),
+            LogStep::Note(note) => (Stage::Log(log), Some(Step::Note(note))),
+            LogStep::Ready => {
+                let log = Box::new(log.into_recovered());
+                let begins = log.base.position.index;
+                // The log does not meet one that ends before it begins.
+                let (of_use, useless): (Vec<_>, Vec<_>) =
+                    self.snapshots.iter().copied().partition(|(index, len)| *index >= begins && *len > END_LEN as u64);
+                self.useless.extend(useless.into_iter().map(|(index, _)| index));
+                let left = of_use.into_iter().rev().take(SNAPSHOT_FILES_MAX).collect();
+                (Stage::Ends { log, left, ends: BTreeMap::new() }, None)
+            }
+        }
+    }
+
+    fn read_content(
+        &mut self,
+        log: Box<Log>,
+        mut ends: BTreeMap<u64, End>,
+        intake: Intake,
+        bad: Option<BadSnapshot>,
+    ) -> (Stage, Option<Step>) {
+        let Some((&index, &end)) = ends.last_key_value() else {
+            let index = log.base.position.index;
+            let stage = if index > 0 {
+                Stage::Halted(HaltReason::SnapshotLost { index })
+            } else {
+                Stage::Ready { log, ends, loaded: None }
+            };
+            return (stage, None);
+        };
+        let left = end.bytes - intake.bytes();
+        if bad.is_none() && left > 0 {
+            let len = u32::try_from(left.min(STEP_BYTES_MAX as u64)).expect("a step is small");
+            let (file, offset, verify) = (File::Snapshot(index), intake.bytes(), Verify::None);
+            let request = DiskRequest::Read { file, offset, len, verify };
+            return (Stage::Content { log, ends, intake, bad }, Some(Step::Disk(request)));
+        }
+        match bad.map_or_else(|| intake.finish(&end), Err) {
+            Ok(loaded) => (Stage::Ready { log, ends, loaded: Some(loaded) }, None),
+            Err(bad) => {
+                ends.remove(&index);
+                self.reject(index, bad);
+                (Stage::Content { log, ends, intake: Intake::default(), bad: None }, None)
+            }
+        }
+    }
+
+    /// The member. `rng` is its own stream.
+    ///
+    /// # Panics
+    /// When [`Step::Ready`] did not come yet.
+    #[must_use]
+    pub fn into_recovered(self, rng: Rng, now: Now) -> Recovered {
+        let Some(Stage::Ready { log, ends, loaded }) = self.stage else { panic!("the member is not ready") };
+        let Log { vote, base, entries, volumes, damages, journal, .. } = *log;
+        let count = entries.len() as u64;
+        let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |(ledger, snapshot)| (ledger, Some(snapshot)));
+        let (applied, members) = match &snapshot {
+            Some(snapshot) => (snapshot.last, Arc::clone(&snapshot.membership)),
+            None => (base.position, Arc::clone(&base.membership)),
+        };
+        let Founding { id, settings, .. } = self.founding;
+        let snapshot_at = applied.index + settings.snapshot_entries;
+        let start = Start { id, incarnation: self.boot.boot, vote, base, snapshot, entries, settings: settings.raft };
+        let useless = self.useless.into_iter().collect();
+        let replica = Replica {
+            settings,
+            raft: Raft::new(start, rng, now),
+            failed: journal.failed(),
+            journal,
+            ledger,
+            applied,
+            members,
+            snapshots: Snapshots::new(id, self.boot.store, ends, useless),
+            snapshot_at,
+            ops: Ops::new(self.boot.boot),
+            work: VecDeque::new(),
+            asked: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            reads: BTreeSet::new(),
+            fetched: None,
+            closing: None,
+            halted: false,
+        };
+        Recovered { replica, entries: count, volumes, damages }
+    }
+}
+
+fn read_ends(log: Box<Log>, left: VecDeque<(u64, u64)>, ends: BTreeMap<u64, End>) -> (Stage, Option<Step>) {
+    let Some((index, len)) = left.front().copied() else {
+        return (Stage::Content { log, ends, intake: Intake::default(), bad: None }, None);
+    };
+    let end_len = END_LEN as u64;
+    let len_of_end = u32::try_from(end_len).expect("an end is small");
+    let request =
+        DiskRequest::Read { file: File::Snapshot(index), offset: len - end_len, len: len_of_end, verify: Verify::None };
+    (Stage::Ends { log, left, ends }, Some(Step::Disk(request)))
+}

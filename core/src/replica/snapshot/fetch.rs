@@ -1,0 +1,169 @@
+//! Fetching a snapshot from another member: part by part, each judged when it comes, and on disk before it counts.
+//!
+//! Whoever is asked next may be another member: the content of one snapshot is the same everywhere. A part that is lost
+//! is asked for again when Raft offers the snapshot again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::file::{BadSnapshot, End, Intake};
+use super::{Effect, FETCHED_STAGE, Op, Snapshots, failed};
+use crate::disk::{DiskRequest, DiskResult, File};
+use crate::id::NodeId;
+use crate::ledger::state::State;
+use crate::note::Note;
+use crate::raft::snapshot::Snapshot;
+use crate::replica::event::Piece;
+
+#[derive(Debug)]
+enum Phase {
+    /// What an earlier fetch left is being removed.
+    Clearing,
+    /// A part was asked for.
+    Asking,
+    /// A part is being written.
+    Writing,
+    /// The end is being written, or all of it published.
+    Ending { state: Box<State>, published: bool },
+}
+
+/// A snapshot that is being fetched.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    snapshot: Snapshot,
+    from: NodeId,
+    intake: Intake,
+    phase: Phase,
+    /// A newer one that is to be fetched instead, once the request that is outstanding has ended.
+    next: Option<(NodeId, Snapshot)>,
+}
+
+impl Fetching {
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        self.snapshot.digest == snapshot.digest && self.snapshot.last == snapshot.last
+    }
+}
+
+impl Snapshots {
+    /// Raft needs this snapshot, which `from` has.
+    pub(in crate::replica) fn fetch(&mut self, from: NodeId, snapshot: Snapshot, out: &mut Vec<Effect>) {
+        let Some(fetching) = &mut self.fetching else { return self.begin_fetch(from, snapshot, out) };
+        let asks = matches!(fetching.phase, Phase::Asking);
+        if fetching.is_of(&snapshot) {
+            fetching.from = from;
+            fetching.next = None;
+            if asks {
+                self.ask(out);
+            }
+        } else if asks {
+            self.begin_fetch(from, snapshot, out);
+        } else {
+            fetching.next = Some((from, snapshot));
+        }
+    }
+
+    fn begin_fetch(&mut self, from: NodeId, snapshot: Snapshot, out: &mut Vec<Effect>) {
+        let (intake, phase, next) = (Intake::default(), Phase::Clearing, None);
+        self.fetching = Some(Fetching { snapshot, from, intake, phase, next });
+        out.push(Effect::Disk { op: Op::Fetch, request: DiskRequest::Remove { file: File::Stage(FETCHED_STAGE) } });
+    }
+
+    fn ask(&mut self, out: &mut Vec<Effect>) {
+        let Some(Fetching { snapshot, from, intake, .. }) = &self.fetching else { return };
+        let (index, digest, offset) = (snapshot.last.index, snapshot.digest, intake.bytes());
+        out.push(Effect::Ask(Piece { from: self.id, to: *from, index, digest, offset }));
+    }
+
+    /// A part came. One that was not asked for changes nothing.
+    pub(in crate::replica) fn part(&mut self, piece: Piece, bytes: Bytes, out: &mut Vec<Effect>) {
+        let Some(fetching) = &mut self.fetching else { return };
+        let Fetching { snapshot, intake, phase, .. } = fetching;
+        let asked = matches!(phase, Phase::Asking)
+            && (piece.index, piece.digest, piece.offset) == (snapshot.last.index, snapshot.digest, intake.bytes());
+        let fits = snapshot.bytes.saturating_sub(intake.bytes()) >= bytes.len() as u64;
+        if !asked || !fits || bytes.is_empty() {
+            return;
+        }
+        if let Err(bad) = intake.take(&bytes) {
+            return self.give_up(bad, out);
+        }
+        *phase = Phase::Writing;
+        let request =
+            DiskRequest::Append { file: File::Stage(FETCHED_STAGE), offset: piece.offset, parts: [bytes].into() };
+        out.push(Effect::Disk { op: Op::Fetch, request });
+    }
+
+    pub(super) fn fetched_more(&mut self, result: &DiskResult, out: &mut Vec<Effect>) {
+        let fetching = self.fetching.as_mut().expect("a snapshot is being fetched");
+        if let Err(error) = result {
+            out.push(failed(fetching.snapshot.last.index, *error));
+            return self.end_fetch(out);
+        }
+        // What is whole is of use even if there is a newer one.
+        if !matches!(fetching.phase, Phase::Ending { .. })
+            && let Some((from, snapshot)) = fetching.next.take()
+        {
+            return self.begin_fetch(from, snapshot, out);
+        }
+        match &mut fetching.phase {
+            Phase::Asking => panic!("a fetch that asks waits for no disk"),
+            Phase::Writing if fetching.intake.bytes() == fetching.snapshot.bytes => self.end_file(out),
+            Phase::Clearing | Phase::Writing => {
+                fetching.phase = Phase::Asking;
+                self.ask(out);
+            }
+            Phase::Ending { published, .. } if !*published => {
+                *published = true;
+                let to = File::Snapshot(fetching.snapshot.last.index);
+                out.push(Effect::Disk { op: Op::Fetch, request: DiskRequest::Publish { stage: FETCHED_STAGE, to } });
+            }
+            Phase::Ending { .. } => self.fetched(out),
+        }
+    }
+
+    /// All of the content is there: the end follows, if it is what it should be.
+    fn end_file(&mut self, out: &mut Vec<Effect>) {
+        let fetching = self.fetching.as_mut().expect("a snapshot is being fetched");
+        let Snapshot { last, digest, bytes, .. } = fetching.snapshot;
+        let end = End { last, bytes, digest };
+        match core::mem::take(&mut fetching.intake).finish(&end) {
+            Ok((state, found)) if found == fetching.snapshot => {
+                fetching.phase = Phase::Ending { state: Box::new(state), published: false };
+                let parts = [Bytes::from(end.encode(&self.store))].into();
+                let request = DiskRequest::Append { file: File::Stage(FETCHED_STAGE), offset: bytes, parts };
+                out.push(Effect::Disk { op: Op::Fetch, request });
+            }
+            Ok(_) => self.give_up(BadSnapshot::Other, out),
+            Err(bad) => self.give_up(bad, out),
+        }
+    }
+
+    fn fetched(&mut self, out: &mut Vec<Effect>) {
+        let fetching = self.fetching.take().expect("a snapshot is being fetched");
+        let Fetching { snapshot, phase: Phase::Ending { state, .. }, next, .. } = fetching else {
+            panic!("only what is whole is published")
+        };
+        out.push(Effect::Note(Note::SnapshotFetched { index: snapshot.last.index, bytes: snapshot.bytes }));
+        self.keep(&snapshot, out);
+        out.push(Effect::Fetched { snapshot, state });
+        if let Some((from, snapshot)) = next {
+            self.begin_fetch(from, snapshot, out);
+        }
+    }
+
+    /// What came is not what was asked for. Raft will offer it again.
+    fn give_up(&mut self, bad: BadSnapshot, out: &mut Vec<Effect>) {
+        let index = self.fetching.as_ref().expect("a snapshot is being fetched").snapshot.last.index;
+        out.push(Effect::Note(Note::SnapshotRejected { index, bad }));
+        self.end_fetch(out);
+    }
+
+    fn end_fetch(&mut self, out: &mut Vec<Effect>) {
+        let fetching = self.fetching.take().expect("a snapshot is being fetched");
+        if let Some((from, snapshot)) = fetching.next {
+            self.begin_fetch(from, snapshot, out);
+        }
+    }
+}
