@@ -144,6 +144,9 @@ pub const APPEND_BYTES_MAX: u64 = STEP_BYTES_MAX as u64;
 /// Bytes of a snapshot's content: what one file holds.
 pub const SNAPSHOT_BYTES_MAX: u64 = OFFSET_MAX;
 
+/// Requests of clients that wait for the group at one member.
+pub const GATEWAY_REQUESTS_MAX: usize = 512;
+
 /// Reads of a snapshot for other members at once. One more is lost, as any message may be.
 pub const SNAPSHOT_READS_MAX: usize = 8;
 

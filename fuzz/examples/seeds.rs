@@ -23,7 +23,8 @@ use dps_core::raft::message::{Appended, Body, Message};
 use dps_core::raft::snapshot::Snapshot;
 use dps_core::rng::Seed;
 use dps_core::time::WallTime;
-use dps_core::wire::control::{self, Control};
+use dps_core::replica::Message as Told;
+use dps_core::wire::control;
 use dps_core::wire::frame;
 
 const SCRIPT_LENS: [usize; 6] = [12, 40, 90, 180, 350, 700];
@@ -54,7 +55,7 @@ fn main() -> io::Result<()> {
     let mut filter = Filter::builder(3, [4; 16], 10);
     (0..10_u8).for_each(|index| filter.insert(&ChunkId::of(&[index])));
     write("filter", "part", &filter.finish().encode_part(0))?;
-    let stream = messages().map(|(name, message)| (name, control::encode(&Control::Raft(message))));
+    let stream = messages().map(|(name, message)| (name, control::encode(&Told::Raft(message))));
     let mut frames = Vec::new();
     for (name, bytes) in &stream {
         write("wire", name, bytes)?;

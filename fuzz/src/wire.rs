@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use dps_core::limits::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX, FRAME_BYTES_MAX};
 use dps_core::raft::entry::Entry;
-use dps_core::raft::message::Body;
-use dps_core::wire::control::{self, Control};
+use dps_core::raft::message::{Body, Message as Words};
+use dps_core::replica::Message;
+use dps_core::wire::control;
 use dps_core::wire::frame::{self, FrameError, Frames};
 use dps_core::wire::raft;
 
@@ -43,8 +44,7 @@ fn read(data: &[u8], piece: usize) -> (Vec<Bytes>, Option<FrameError>) {
 
 fn judge(bytes: &[u8]) {
     if let Ok(control) = control::decode(bytes) {
-        let Control::Raft(message) = &control;
-        if let Body::Append { entries, .. } = &message.body {
+        if let Message::Raft(Words { body: Body::Append { entries, .. }, .. }) = &control {
             let sum: u64 = entries.iter().map(Entry::bytes).sum();
             assert!(entries.len() <= APPEND_ENTRIES_MAX && sum <= APPEND_BYTES_MAX, "one step can take them");
         }

@@ -151,6 +151,64 @@ pub enum Message {
         /// The bytes, at most [`STEP_BYTES_MAX`](crate::limits::STEP_BYTES_MAX).
         bytes: Bytes,
     },
+    /// Propose this, if you lead.
+    Propose {
+        /// Who asks.
+        from: NodeId,
+        /// Whom.
+        to: NodeId,
+        /// Chosen by whoever asks, and echoed.
+        ticket: u64,
+        /// What is to be done.
+        command: Command,
+    },
+    /// Answers that.
+    Proposed {
+        /// Who was asked.
+        from: NodeId,
+        /// Who asked.
+        to: NodeId,
+        /// Echoed.
+        ticket: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+}
+
+/// What came of a proposal that another member was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// It was committed and applied.
+    Decided(Outcome),
+    /// Whoever was asked does not lead. Nothing was done.
+    NotLeader(Option<NodeId>),
+    /// Nothing was done, and it may be asked for again.
+    Busy,
+    /// Whether it was committed is not known there.
+    Unknown,
+}
+
+impl From<&Result<Decision, Refusal>> for Answer {
+    fn from(result: &Result<Decision, Refusal>) -> Self {
+        match result {
+            Ok(Decision { outcome, .. }) => Self::Decided(*outcome),
+            Err(Refusal::Group(raft::Refusal::NotLeader { leader })) => Self::NotLeader(*leader),
+            Err(Refusal::Group(raft::Refusal::Superseded) | Refusal::Starting | Refusal::Closing) => {
+                Self::NotLeader(None)
+            }
+            Err(Refusal::Stopped { .. } | Refusal::Group(raft::Refusal::Transferring)) => Self::NotLeader(None),
+            Err(Refusal::Group(raft::Refusal::Overtaken | raft::Refusal::Unconfirmed) | Refusal::Unknown(_)) => {
+                Self::Unknown
+            }
+            Err(Refusal::Group(
+                raft::Refusal::Busy
+                | raft::Refusal::TooLarge
+                | raft::Refusal::Change(_)
+                | raft::Refusal::ChangePending
+                | raft::Refusal::NotCaughtUp,
+            )) => Self::Busy,
+        }
+    }
 }
 
 /// A part of a snapshot that one member asks another for.
@@ -175,6 +233,7 @@ impl Message {
         match self {
             Self::Raft(message) => message.from,
             Self::Ask(piece) | Self::Part { piece, .. } => piece.from,
+            Self::Propose { from, .. } | Self::Proposed { from, .. } => *from,
         }
     }
 
@@ -184,6 +243,7 @@ impl Message {
         match self {
             Self::Raft(message) => message.to,
             Self::Ask(piece) | Self::Part { piece, .. } => piece.to,
+            Self::Propose { to, .. } | Self::Proposed { to, .. } => *to,
         }
     }
 }

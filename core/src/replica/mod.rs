@@ -4,6 +4,7 @@
 //! [`Peer`] is a member from power on; [`Replica`] is one whose disk was read.
 
 pub mod event;
+pub mod gateway;
 mod peer;
 pub mod recover;
 mod route;
@@ -14,7 +15,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use event::{Decision, Effect, Event, Message, Piece, Refusal};
+pub use event::{Answer, Decision, Effect, Event, Message, Piece, Refusal};
 pub use peer::Peer;
 
 use crate::disk::ops::Ops;
@@ -72,23 +73,17 @@ enum Owner {
     Snapshots(SnapshotOp),
 }
 
-/// What a ticket asks for.
+/// What somebody asks for, by the ticket that waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    Command,
-    Change,
-    Read,
-}
-
-impl Asked {
-    /// The answer that says why not.
-    fn refuse(self, ticket: u64, refusal: Refusal) -> Effect {
-        match self {
-            Self::Command => Effect::Decided { ticket, result: Box::new(Err(refusal)) },
-            Self::Change => Effect::Changed { ticket, result: Err(refusal) },
-            Self::Read => Effect::Readable { ticket, result: Err(refusal) },
-        }
-    }
+    Command(u64),
+    Change(u64),
+    Read(u64),
+    /// A command that another member has sent.
+    Remote {
+        node: NodeId,
+        ticket: u64,
+    },
 }
 
 /// How far a close is.
@@ -120,8 +115,9 @@ pub struct Replica {
     snapshot_at: u64,
     ops: Ops<Owner>,
     work: VecDeque<Work>,
-    /// Whoever waits for an answer.
+    /// Whoever waits for an answer, by the number that Raft knows.
     asked: BTreeMap<u64, Asked>,
+    next_number: u64,
     /// What they came to in this turn, by index.
     outcomes: BTreeMap<u64, Outcome>,
     /// Reads that wait for the ledger, by the index that it must have.
@@ -173,21 +169,39 @@ impl Replica {
         }
     }
 
-    /// Somebody asks for something: the machines that must know of it hear it, or it is refused.
-    fn ask(&mut self, ticket: u64, asked: Asked, event: raft::Event, out: &mut Vec<Effect>) {
-        if let Some(refusal) = self.refusal() {
-            return out.push(asked.refuse(ticket, refusal));
+    /// The answer to whoever asked for something, if it was not done.
+    fn refuse(&self, asked: Asked, refusal: Refusal) -> Effect {
+        match asked {
+            Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(Err(refusal)) },
+            Asked::Change(ticket) => Effect::Changed { ticket, result: Err(refusal) },
+            Asked::Read(ticket) => Effect::Readable { ticket, result: Err(refusal) },
+            Asked::Remote { node, ticket } => self.answer(node, ticket, &Err(refusal)),
         }
-        let before = self.asked.insert(ticket, asked);
-        assert!(before.is_none(), "ticket {ticket} is taken");
-        self.work.push_back(Work::Raft(event));
     }
 
-    fn propose(&mut self, ticket: u64, volumes: Vec<(u64, u64)>, command: &Command, out: &mut Vec<Effect>) {
+    /// The answer to another member.
+    fn answer(&self, to: NodeId, ticket: u64, result: &Result<Decision, Refusal>) -> Effect {
+        let message = Message::Proposed { from: self.raft.id(), to, ticket, answer: result.into() };
+        Effect::Send(Box::new(message))
+    }
+
+    /// Somebody asks for something: Raft hears it under a number of its own, or it is refused.
+    fn ask(&mut self, asked: Asked, event: impl FnOnce(u64) -> raft::Event, out: &mut Vec<Effect>) {
+        if let Some(refusal) = self.refusal() {
+            return out.push(self.refuse(asked, refusal));
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.asked.insert(number, asked);
+        self.work.push_back(Work::Raft(event(number)));
+    }
+
+    fn propose(&mut self, asked: Asked, volumes: Vec<(u64, u64)>, command: &Command, out: &mut Vec<Effect>) {
         if !volumes.is_empty() && self.raft.is_leader() && self.refusal().is_none() {
             self.work.push_back(Work::Journal(journal::Event::Rely(volumes)));
         }
-        self.ask(ticket, Asked::Command, raft::Event::Propose { ticket, command: command.encode().into() }, out);
+        let command = command.encode().into();
+        self.ask(asked, |ticket| raft::Event::Propose { ticket, command }, out);
     }
 
     fn received(&mut self, message: Message, out: &mut Vec<Effect>) {
@@ -197,6 +211,11 @@ impl Replica {
             Message::Part { piece, bytes } => {
                 self.with_snapshots(out, |snapshots, effects| snapshots.part(piece, bytes, effects));
             }
+            Message::Propose { from, ticket, command, .. } => {
+                self.propose(Asked::Remote { node: from, ticket }, Vec::new(), &command, out);
+            }
+            // That is for whoever has asked, see `gateway`.
+            Message::Proposed { .. } => {}
         }
     }
 
@@ -222,11 +241,13 @@ impl Machine for Replica {
             Event::Wake => {}
             Event::DiskDone { op, result } => self.disk_done(now, op, result, out),
             Event::Received(message) => self.received(*message, out),
-            Event::Propose { ticket, volumes, command } => self.propose(ticket, volumes, &command, out),
-            Event::Change { ticket, changes } => {
-                self.ask(ticket, Asked::Change, raft::Event::Change { ticket, changes }, out);
+            Event::Propose { ticket, volumes, command } => {
+                self.propose(Asked::Command(ticket), volumes, &command, out);
             }
-            Event::Read { ticket } => self.ask(ticket, Asked::Read, raft::Event::Read { ticket }, out),
+            Event::Change { ticket, changes } => {
+                self.ask(Asked::Change(ticket), |ticket| raft::Event::Change { ticket, changes }, out);
+            }
+            Event::Read { ticket } => self.ask(Asked::Read(ticket), |ticket| raft::Event::Read { ticket }, out),
             Event::Transfer { to } => self.work.push_back(Work::Raft(raft::Event::Transfer { to })),
             Event::Close => self.closing = self.closing.or(Some(Closing::Asked)),
         }

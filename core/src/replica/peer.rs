@@ -69,6 +69,7 @@ impl Peer {
     fn start(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         self.begun = true;
         match event {
+            // Whoever sent a message sends it again, or to another member.
             Event::Wake | Event::Received(_) | Event::Transfer { .. } | Event::Close => {}
             Event::DiskDone { op, result } => {
                 self.ops.take(op);

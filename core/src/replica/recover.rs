@@ -250,6 +250,7 @@ impl Recovery {
             ops: Ops::new(self.boot.boot),
             work: VecDeque::new(),
             asked: BTreeMap::new(),
+            next_number: 1,
             outcomes: BTreeMap::new(),
             reads: BTreeSet::new(),
             fetched: None,

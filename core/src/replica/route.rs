@@ -105,8 +105,8 @@ impl Replica {
                     self.serve_reads(out);
                 }
                 RaftEffect::Readable { ticket, result: Err(refusal) } => {
-                    self.asked.remove(&ticket);
-                    out.push(Effect::Readable { ticket, result: Err(refusal.into()) });
+                    let asked = self.asked.remove(&ticket).expect("every answer was asked for");
+                    out.push(self.refuse(asked, refusal.into()));
                 }
                 RaftEffect::Note(note) => out.push(Effect::Note(Note::Group(note))),
             }
@@ -196,17 +196,21 @@ impl Replica {
 
     /// Raft has decided on a command or a change.
     fn answered(&mut self, ticket: u64, result: Result<Position, raft::Refusal>, out: &mut Vec<Effect>) {
-        match self.asked.remove(&ticket).expect("every answer was asked for") {
-            Asked::Command => {}
-            Asked::Change => return out.push(Effect::Changed { ticket, result: result.map_err(Refusal::from) }),
-            Asked::Read => panic!("a read is answered otherwise"),
-        }
-        let decision = |position: Position| {
-            let outcome = self.outcomes.get(&position.index).expect("what is committed was just applied").clone();
-            Decision { position, outcome }
+        let asked = self.asked.remove(&ticket).expect("every answer was asked for");
+        let position = match result {
+            Ok(position) => position,
+            Err(refusal) => return out.push(self.refuse(asked, refusal.into())),
         };
-        let result = Box::new(result.map(decision).map_err(Refusal::from));
-        out.push(Effect::Decided { ticket, result });
+        let decide = || {
+            let outcome = *self.outcomes.get(&position.index).expect("what is committed was just applied");
+            Ok(Decision { position, outcome })
+        };
+        out.push(match asked {
+            Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(decide()) },
+            Asked::Remote { node, ticket } => self.answer(node, ticket, &decide()),
+            Asked::Change(ticket) => Effect::Changed { ticket, result: Ok(position) },
+            Asked::Read(_) => panic!("a read is answered otherwise"),
+        });
     }
 
     fn serve_reads(&mut self, out: &mut Vec<Effect>) {
@@ -215,7 +219,7 @@ impl Replica {
                 self.reads.insert((index, ticket));
                 return;
             }
-            self.asked.remove(&ticket);
+            let Some(Asked::Read(ticket)) = self.asked.remove(&ticket) else { panic!("only reads are readable") };
             out.push(Effect::Readable { ticket, result: Ok(index) });
         }
     }
@@ -224,12 +228,12 @@ impl Replica {
     fn fail(&mut self, file: File, error: DiskError, out: &mut Vec<Effect>) {
         self.failed = Some((file, error));
         self.reads.clear();
-        for (ticket, asked) in mem::take(&mut self.asked) {
+        for asked in mem::take(&mut self.asked).into_values() {
             let refusal = match asked {
-                Asked::Command | Asked::Change => Refusal::Unknown(error),
-                Asked::Read => Refusal::Stopped { file, error },
+                Asked::Command(_) | Asked::Change(_) | Asked::Remote { .. } => Refusal::Unknown(error),
+                Asked::Read(_) => Refusal::Stopped { file, error },
             };
-            out.push(asked.refuse(ticket, refusal));
+            out.push(self.refuse(asked, refusal));
         }
     }
 

@@ -56,6 +56,9 @@ pub enum WireError {
     /// Nodes are named twice, or not in ascending order.
     #[error("{0} do not ascend")]
     Order(&'static str),
+    /// Bytes in a layout of the ledger are none.
+    #[error("{0} has no layout that this version knows")]
+    Layout(&'static str),
     /// Nodes that can't make a group.
     #[error("{field}: {error}")]
     Membership {

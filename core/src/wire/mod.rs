@@ -11,6 +11,7 @@
 pub mod control;
 mod error;
 pub mod frame;
+mod member;
 // Kept as the generator writes it, so that the two can be compared.
 #[rustfmt::skip]
 #[allow(unreachable_pub, unused_qualifications, clippy::large_enum_variant)]

@@ -4,7 +4,7 @@
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Control {
     /// What it is about. A reader that does not know the kind counts the message and drops it.
-    #[prost(oneof = "control::Kind", tags = "1")]
+    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<control::Kind>,
 }
 /// Nested message and enum types in `Control`.
@@ -14,8 +14,113 @@ pub mod control {
     pub enum Kind {
         #[prost(message, tag = "1")]
         Raft(super::Raft),
+        #[prost(message, tag = "2")]
+        SnapshotAsk(super::SnapshotAsk),
+        #[prost(message, tag = "3")]
+        SnapshotPart(super::SnapshotPart),
+        #[prost(message, tag = "4")]
+        Propose(super::Propose),
+        #[prost(message, tag = "5")]
+        Proposed(super::Proposed),
     }
 }
+/// Give me what follows of a snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotAsk {
+    /// Which, and from where on.
+    #[prost(message, optional, tag = "1")]
+    pub piece: ::core::option::Option<Piece>,
+}
+/// A part of a snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotPart {
+    /// Of which, and from where on.
+    #[prost(message, optional, tag = "1")]
+    pub piece: ::core::option::Option<Piece>,
+    /// The bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub content: ::prost::bytes::Bytes,
+}
+/// Where in which snapshot.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Piece {
+    /// Who sent the message: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub from: ::prost::bytes::Bytes,
+    /// To whom: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub to: ::prost::bytes::Bytes,
+    /// The index of the last entry in the snapshot.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// What its content hashes to: 32 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub digest: ::prost::bytes::Bytes,
+    /// Bytes of the content before.
+    #[prost(uint64, tag = "5")]
+    pub offset: u64,
+}
+/// Propose this command, if you lead.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Propose {
+    /// Who asks: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub from: ::prost::bytes::Bytes,
+    /// Whom: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub to: ::prost::bytes::Bytes,
+    /// Echoed.
+    #[prost(uint64, tag = "3")]
+    pub ticket: u64,
+    /// The command, in the layout of the ledger.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub command: ::prost::bytes::Bytes,
+}
+/// Answers that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposed {
+    /// Who was asked: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub from: ::prost::bytes::Bytes,
+    /// Who asked: an identifier of a node.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub to: ::prost::bytes::Bytes,
+    /// Echoed.
+    #[prost(uint64, tag = "3")]
+    pub ticket: u64,
+    /// What came of it.
+    #[prost(oneof = "proposed::Answer", tags = "4, 5, 6, 7")]
+    pub answer: ::core::option::Option<proposed::Answer>,
+}
+/// Nested message and enum types in `Proposed`.
+pub mod proposed {
+    /// What came of it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// It was committed, and came to this, in the layout of the ledger.
+        #[prost(bytes, tag = "4")]
+        Outcome(::prost::bytes::Bytes),
+        #[prost(message, tag = "5")]
+        NotLeader(super::NotLeader),
+        #[prost(message, tag = "6")]
+        Busy(super::Busy),
+        #[prost(message, tag = "7")]
+        Unknown(super::Unknown),
+    }
+}
+/// Whoever was asked does not lead; nothing was done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotLeader {
+    /// Who does: an identifier of a node; empty if that is not known.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub leader: ::prost::bytes::Bytes,
+}
+/// Nothing was done, and it may be asked for again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Busy {}
+/// Whether it was committed is not known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Unknown {}
 /// A message of the group that agrees on the ledger.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Raft {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use prost::Message as _;
 
-pub(super) use self::read::message as judged;
+pub(super) use self::read::{at_most, message as judged, node};
 pub(super) use self::write::message as written;
 use super::error::WireError;
 use super::pb;

@@ -5,6 +5,7 @@
 mod courier;
 mod disk;
 mod files;
+mod gateway;
 mod gc;
 mod get;
 mod journal;
@@ -152,6 +153,7 @@ fn groups() -> Vec<Inhabited> {
     vec![
         Inhabited::new(journal::Scriptorium::new, JOURNAL),
         Inhabited::new(member::Room::new, MEMBER),
+        Inhabited::new(gateway::Gate::new, &["Propose", "Done", "Unknown", "NoLeader"]),
         Inhabited::new(member::House::new, &["List", "Read", "Starting", "Send", "Decided", "Leads", "Serving"]),
         Inhabited::new(
             raft::Council::new,

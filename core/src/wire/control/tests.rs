@@ -13,22 +13,22 @@ fn an_envelope_is_its_kind_and_the_message() {
     for body in sample::bodies() {
         let message = sample::message(body);
         let inner = raft::encode(&message);
-        let envelope = encode(&Control::Raft(message.clone()));
+        let envelope = encode(&Message::Raft(message.clone()));
         assert_eq!(envelope[0], 0x0a, "field 1, with a length");
         assert!(envelope.ends_with(&inner));
-        assert_eq!(decode(&envelope), Ok(Control::Raft(message)));
+        assert_eq!(decode(&envelope), Ok(Message::Raft(message)));
     }
 }
 
 #[test]
 fn a_kind_that_is_not_known_is_told_and_one_that_is_missing_too() {
-    // Kind 2 with three bytes, kind 15 as a number, kind 200 with nothing.
-    for (bytes, kind) in [(&[0x12, 3, 1, 2, 3][..], 2), (&[0x78, 5], 15), (&[0xc2, 0x0c, 0], 200)] {
+    // Kind 9 with three bytes, kind 15 as a number, kind 200 with nothing.
+    for (bytes, kind) in [(&[0x4a, 3, 1, 2, 3][..], 9), (&[0x78, 5], 15), (&[0xc2, 0x0c, 0], 200)] {
         assert_eq!(decode(bytes), Err(WireError::UnknownKind(kind)));
     }
     assert_eq!(decode(&[]), Err(WireError::Missing("kind")));
     // What a later version adds beside a known kind is skipped.
-    let control = Control::Raft(sample::message(sample::bodies()[0].clone()));
+    let control = Message::Raft(sample::message(sample::bodies()[0].clone()));
     let later = [encode(&control), vec![0xc2, 0x0c, 1, 7]].concat();
     assert_eq!(decode(&later), Ok(control));
 }
@@ -45,7 +45,7 @@ fn what_protobuf_does_not_allow_is_malformed() {
         &[0x13, 0x14],                                                             // one that is not known
         &[0x0f],                                                                   // no such wire type
         &[0x08, 1],                                                                // a number in place of a message
-        &[0x12, 0, 0x0a],                                                          // behind a field that is not known
+        &[0x4a, 0, 0x0a],                                                          // behind a field that is not known
     ] {
         assert_eq!(decode(bytes), Err(WireError::Malformed), "{bytes:x?}");
     }
@@ -54,7 +54,7 @@ fn what_protobuf_does_not_allow_is_malformed() {
 #[test]
 fn the_largest_message_fits_a_frame() {
     for message in largest() {
-        let control = Control::Raft(message);
+        let control = Message::Raft(message);
         let mut stream = Vec::new();
         frame::encode(&encode(&control), &mut stream).expect("every message within the bounds fits");
         let mut frames = Frames::new();
@@ -67,7 +67,7 @@ fn the_largest_message_fits_a_frame() {
 proptest! {
     #[test]
     fn every_message_comes_back(message in any_message()) {
-        let control = Control::Raft(message);
+        let control = Message::Raft(message);
         prop_assert_eq!(decode(&encode(&control)), Ok(control));
     }
 
@@ -79,7 +79,7 @@ proptest! {
         end in any::<prop::sample::Index>(),
         junk in prop::collection::vec(any::<u8>(), 0..64),
     ) {
-        let mut bytes = encode(&Control::Raft(message));
+        let mut bytes = encode(&Message::Raft(message));
         for (at, byte) in harm {
             let at = at.index(bytes.len());
             bytes[at] = byte;

@@ -130,7 +130,7 @@ fn nodes(field: &'static str, ids: &[Bytes], max: usize) -> Result<BTreeSet<Node
     Ok(ids.into_iter().collect())
 }
 
-fn node(field: &'static str, id: &Bytes) -> Result<NodeId, WireError> {
+pub(in crate::wire) fn node(field: &'static str, id: &Bytes) -> Result<NodeId, WireError> {
     array(field, id).map(NodeId::from_bytes)
 }
 
@@ -149,7 +149,7 @@ fn position(field: &'static str, position: Option<pb::Position>) -> Result<Posit
     Ok(Position { term, index })
 }
 
-fn at_most(field: &'static str, found: u64, max: u64) -> Result<u64, WireError> {
+pub(in crate::wire) fn at_most(field: &'static str, found: u64, max: u64) -> Result<u64, WireError> {
     if found <= max { Ok(found) } else { Err(WireError::TooLarge { field, found, max }) }
 }
 

@@ -24,7 +24,7 @@ fn judge(message: &pb::Raft) -> Result<(), WireError> {
     let judged = decode(&message.encode_to_vec());
     let envelope = pb::Control { kind: Some(pb::control::Kind::Raft(message.clone())) };
     let enveloped = control::decode(&envelope.encode_to_vec());
-    assert_eq!(enveloped, judged.clone().map(control::Control::Raft), "an envelope changes nothing");
+    assert_eq!(enveloped, judged.clone().map(crate::replica::Message::Raft), "an envelope changes nothing");
     let message = judged?;
     assert_eq!(decode(&encode(&message)), Ok(message));
     Ok(())
