@@ -13,6 +13,7 @@ pub mod entropy;
 pub mod error;
 pub mod get;
 pub mod put;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod verify;

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::conversation::Link;
-use crate::disk::{Create, Directory, Queue, Recorder, Worker};
+use crate::disk::{Create, Directory, OpenError, Queue, Recorder, Worker};
 use crate::driver::{Driver, Fate, INPUTS_MAX, Input};
 use crate::entropy;
 use crate::error::StoreError;
@@ -70,7 +70,7 @@ impl Store {
     /// When the directory can't be used, another process uses it, or the node finds that it can't go on.
     pub async fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         let (path, create) = (path.to_owned(), options.create);
-        let opened = tokio::task::spawn_blocking(move || Directory::open(&path, create)).await;
+        let opened = tokio::task::spawn_blocking(move || open_own(&path, create)).await;
         let directory = opened.map_err(|_| StoreError::Closed)??;
         let seed = entropy::seed().map_err(StoreError::Entropy)?;
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
@@ -242,6 +242,16 @@ impl Store {
         link.end().await;
         // A panic of the driver was reported when it happened.
         let _ = driver.await;
+    }
+}
+
+/// Opens a data directory, unless it is that of a member of a group, whose ledger is not its own.
+fn open_own(path: &Path, create: Create) -> Result<Directory, OpenError> {
+    let directory = Directory::open(path, create)?;
+    let io = |source| OpenError::Io { action: "read", path: path.to_owned(), source };
+    match directory.mark().map_err(io)? {
+        Some(mark) => Err(OpenError::Member { path: path.to_owned(), mark: String::from(mark.trim_end()) }),
+        None => Ok(directory),
     }
 }
 

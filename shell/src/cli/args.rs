@@ -75,6 +75,8 @@ pub(crate) enum Verb {
     Stats,
     /// Read and check everything, or one file
     Verify(Verify),
+    /// Run a member of a group that agrees on small files, served over HTTP
+    Server(Server),
 }
 
 #[derive(Args, Debug)]
@@ -155,6 +157,19 @@ pub(crate) struct Undelete {
 pub(crate) struct Verify {
     /// Name of the file, or sha256:HEX for a content [default: everything]
     pub(crate) target: Option<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Server {
+    /// Number of this member in the list of peers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) node: u8,
+    /// Every member with the address at which the others reach it, the same list for all: 1=HOST:PORT,2=HOST:PORT,...
+    #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
+    pub(crate) peers: Vec<String>,
+    /// Where files are served, as /v1/files/NAME
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
+    pub(crate) listen: std::net::SocketAddr,
 }
 
 #[cfg(test)]

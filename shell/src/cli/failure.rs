@@ -154,6 +154,8 @@ impl Failure {
                 .hint("--data must name a directory, which holds the store's files"),
             OpenError::NotAStore { .. } => Self::new("E_NOT_A_STORE", Exit::NoStore, what)
                 .hint("nothing was written to it; choose a new or an empty directory with --data DIR"),
+            OpenError::Member { .. } => Self::new("E_MEMBER", Exit::NoStore, what)
+                .hint("\"dps server\" runs it; choose another directory with --data DIR"),
             OpenError::Locked { pid, .. } => {
                 let failure = Self::new("E_LOCKED", Exit::Locked, what).hint("wait for it to end, or stop it");
                 match pid {

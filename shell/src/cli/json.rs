@@ -85,6 +85,12 @@ pub(crate) struct Fetched<'a> {
 
 /// A name that is gone.
 #[derive(Serialize)]
+pub(crate) struct Serving {
+    pub(crate) member: u8,
+    pub(crate) address: std::net::SocketAddr,
+}
+
+#[derive(Serialize)]
 pub(crate) struct Deleted<'a> {
     pub(crate) name: &'a str,
 }

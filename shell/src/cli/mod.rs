@@ -12,6 +12,7 @@ mod put;
 mod reclaim;
 mod remove;
 mod render;
+mod server;
 mod verify;
 
 use std::path::PathBuf;
@@ -92,6 +93,7 @@ enum Prepared {
     Clean(reclaim::Clean),
     Stats(reclaim::Stats),
     Verify(verify::Verify),
+    Server(server::Server),
 }
 
 impl Prepared {
@@ -108,6 +110,7 @@ impl Prepared {
             Verb::DeepClean(_) => Self::Clean(reclaim::Clean { deep: true }),
             Verb::Stats => Self::Stats(reclaim::Stats),
             Verb::Verify(args) => Self::Verify(verify::Verify::prepare(args)?),
+            Verb::Server(args) => Self::Server(server::Server::prepare(&args)?),
         })
     }
 
@@ -123,6 +126,7 @@ impl Prepared {
             Self::Clean(clean) => clean.run(store, renderer).await,
             Self::Stats(stats) => stats.run(store, renderer).await,
             Self::Verify(verify) => verify.run(store, renderer).await,
+            Self::Server(_) => unreachable!("a member has no store of its own"),
         }
     }
 }
@@ -142,6 +146,11 @@ async fn run(data: Option<PathBuf>, verb: Verb, renderer: &mut Renderer) -> Resu
         | Prepared::Clean(_)
         | Prepared::Stats(_)
         | Prepared::Verify(_) => Create::Never,
+        Prepared::Server(_) => parents,
+    };
+    let prepared = match prepared {
+        Prepared::Server(server) => return server.run(&path, create, &mut interrupts, renderer).await,
+        prepared => prepared,
     };
     let opening = Store::open(&path, options(create)?);
     let store = interrupts.guard(opening).await?.map_err(|error| Failure::store("the store", error))?;

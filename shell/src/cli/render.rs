@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, Stdout, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use dps_core::disk::File;
@@ -54,6 +55,12 @@ impl Renderer {
         let shown = printable(&output);
         let body = json::Fetched { stat: json::Stat::new(stat), output, first, bytes };
         self.confirm("fetched", body, || format!("fetched {shown}: {bytes} bytes, all checked"))
+    }
+
+    /// A member that takes part and serves files.
+    pub(crate) fn serving(&mut self, member: u8, address: SocketAddr) -> Result<(), Failure> {
+        let body = json::Serving { member, address };
+        self.confirm("serving", body, || format!("member {member} serves files at http://{address}/v1/files/"))
     }
 
     /// A name that is gone.

@@ -8,10 +8,16 @@ use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::lock::{LOCK_MARK, Lock, LockError};
-use super::path::{BOOT_NAMES, Folder, LOCK_NAME, recognise};
+use super::path::{BOOT_NAMES, Folder, LOCK_NAME, MARK_NAME, recognise};
 
 /// What the root of a file system may hold before anyone wrote to it.
 const LOST_AND_FOUND: &str = "lost+found";
+
+/// How the mark of a member begins.
+const MARK_START: &[u8; 11] = b"dps member ";
+
+/// No mark is longer.
+const MARK_BYTES_MAX: usize = 256;
 
 /// Entries of a foreign directory that are looked at before it is called foreign.
 const ENTRIES_SEEN_MAX: usize = 64;
@@ -55,6 +61,14 @@ pub enum OpenError {
         path: PathBuf,
         /// Something in it that is not ours.
         found: String,
+    },
+    /// The directory of a member of a group.
+    #[error("{} belongs to a member of a group ({mark})", path.display())]
+    Member {
+        /// The data directory.
+        path: PathBuf,
+        /// Of whom it is.
+        mark: String,
     },
     /// Another process uses the store.
     #[error("the store at {} is in use by another process", path.display())]
@@ -140,6 +154,40 @@ impl Directory {
         Ok(Self { root, journal, data, stage, _lock: lock })
     }
 
+    /// Of which member of which group it is; `None` if of none.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn mark(&self) -> io::Result<Option<String>> {
+        let file = match rustix::fs::openat(&self.root, MARK_NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened?,
+        };
+        let mut text = [0; MARK_BYTES_MAX];
+        let len = rustix::io::pread(file, &mut text, 0)?;
+        // One that its maker could not finish says nothing.
+        Ok((len > 0).then(|| String::from_utf8_lossy(&text[..len]).into_owned()))
+    }
+
+    /// Makes it that of a member, durably.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn set_mark(&self, mark: &str) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.root, MARK_NAME, flags, Mode::from_raw_mode(0o600))?;
+        rustix::io::pwrite(&file, mark.as_bytes(), 0)?;
+        rustix::fs::fsync(&file)?;
+        rustix::fs::fsync(&self.root)?;
+        Ok(())
+    }
+
+    /// Whether nothing was ever started in it.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        BOOT_NAMES.iter().all(|name| matches!(kind(&self.root, name), Ok(None)))
+    }
+
     /// The open directory of `folder`.
     #[must_use]
     pub fn folder(&self, folder: Folder) -> BorrowedFd<'_> {
@@ -219,6 +267,7 @@ fn look(root: &OwnedFd) -> Result<Content, Errno> {
             Ok("." | ".." | LOST_AND_FOUND) => {}
             Ok(LOCK_NAME) if is_our_lock(root)? => bare = true,
             Ok(text) if BOOT_NAMES.contains(&text) => {}
+            Ok(MARK_NAME) if is_our_mark(root)? => bare = true,
             Ok(text) if is_our_folder(root, text)? => bare = true,
             Ok(_) | Err(_) => foreign = Some(String::from_utf8_lossy(name).into_owned()),
         }
@@ -254,6 +303,17 @@ fn is_our_lock(root: &OwnedFd) -> Result<bool, Errno> {
     let mut text = [0; LOCK_MARK.len()];
     let len = rustix::io::pread(file, &mut text, 0)?;
     Ok(len == 0 || text.as_slice() == LOCK_MARK.as_bytes())
+}
+
+/// Whether the mark of a member is one of ours: empty when its maker was killed at once.
+fn is_our_mark(root: &OwnedFd) -> Result<bool, Errno> {
+    if kind(root, MARK_NAME)? != Some(FileType::RegularFile) {
+        return Ok(false);
+    }
+    let file = rustix::fs::openat(root, MARK_NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = [0; MARK_START.len()];
+    let len = rustix::io::pread(file, &mut text, 0)?;
+    Ok(len == 0 || text == *MARK_START)
 }
 
 /// Whether `name` is one of our folders with nothing but our files in it.

@@ -34,6 +34,9 @@ impl Folder {
 /// Name of the file that keeps a second process out.
 pub const LOCK_NAME: &str = "LOCK";
 
+/// Name of the file that says of which member of which group the directory is; a store of its own has none.
+pub const MARK_NAME: &str = "member";
+
 /// Names of the boot records, by which a data directory is known to be ours.
 pub const BOOT_NAMES: [&str; 2] = ["boot.0", "boot.1"];
 

@@ -107,7 +107,11 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) const fn new(id: NodeId, store: [u8; 16], held: BTreeMap<u64, End>, useless: Vec<u64>) -> Self {
+    /// What a start has found: more than two if a crash undid a removal.
+    pub(super) fn new(id: NodeId, store: [u8; 16], mut held: BTreeMap<u64, End>, mut useless: Vec<u64>) -> Self {
+        while held.len() > KEPT {
+            useless.extend(held.pop_first().map(|(index, _)| index));
+        }
         Self { id, store, held, useless, made: None, fetching: None, giving: 0, due: None, heard: false, steps: 0 }
     }
 
