@@ -3,6 +3,7 @@
 pub mod command;
 pub mod disk_contract;
 pub mod laws;
+pub mod members;
 pub mod seeds;
 pub mod source;
 pub mod tree;
