@@ -100,6 +100,7 @@ impl Ours {
                 self.confirmed += 1;
             }
             Effect::Restore(_) | Effect::Fetch { .. } => panic!("nobody falls behind"),
+            Effect::Settled => panic!("nothing is in doubt"),
             Effect::Note(_) => {}
         }
     }
@@ -116,6 +117,8 @@ impl Group for Ours {
                 base: Base { position: Position::ZERO, membership: Arc::clone(&membership) },
                 snapshot: None,
                 entries: Vec::new(),
+                doubt: None,
+                vote_certain: true,
                 settings: Settings { trailing_entries: 16, ..Settings::STANDARD },
             };
             let rng = Seed::new([number as u8; 32]).rng();

@@ -98,7 +98,7 @@ fn messages() -> [(&'static str, Message); 8] {
         ("vote", Body::Vote { last: at(8, 11), transfer: true }),
         ("vote-reply", Body::VoteReply { granted: false }),
         ("append", Body::Append { session, prev: at(8, 11), entries: entries.collect(), commit: 10 }),
-        ("conflict", Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint } }),
+        ("conflict", Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint }, counts: true }),
         ("install", Body::Install { session, snapshot }),
         ("heartbeat", Body::Heartbeat { session, commit: 16, round: 31 }),
         ("read-reply", Body::ReadReply { asker: 2, ticket: 41, index: Some(0) }),

@@ -28,6 +28,8 @@ pub(super) fn patience(settings: &Settings, rng: &mut Rng) -> Duration {
 impl Raft {
     /// Does what is due.
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.survey(now, out);
+        self.forwarded.expire(now, out);
         match &mut self.role {
             Role::Leader(leader) => {
                 if leader.transfer.as_ref().is_some_and(|transfer| transfer.expires_at() <= now.mono) {
@@ -40,7 +42,7 @@ impl Raft {
             Role::Follower { .. } | Role::PreCandidate(_) | Role::Candidate(_) => {
                 if self.election_at <= now.mono {
                     self.rest(now);
-                    if self.may_lead() {
+                    if self.may_lead() && self.may_elect(self.log.last()) {
                         self.ask_for_pre_votes(now, out);
                     }
                 }
@@ -77,6 +79,14 @@ impl Raft {
         }
         self.rest(now);
         out.push(Effect::Note(Note::Follows { term, leader }));
+    }
+
+    /// A start begins with a snapshot of a term of which the journal does not tell, or not any more.
+    pub(super) fn know_of_term(&mut self, term: u64) {
+        if term > self.vote.term {
+            self.vote = Vote { term, candidate: None };
+            self.vote_changed();
+        }
     }
 
     /// A leader of the present term was heard of. Returns whether it can be one.
@@ -140,7 +150,8 @@ impl Raft {
         last: Position,
         out: &mut Vec<Effect>,
     ) {
-        let granted = term > self.vote.term && last >= self.log.last() && !self.is_led(now, from);
+        let follows = last >= self.log.last() && self.may_elect(last);
+        let granted = term > self.vote.term && follows && !self.is_led(now, from);
         let term = if granted { term } else { self.vote.term };
         self.send_in(term, from, Body::PreVoteReply { granted }, 0, out);
     }
@@ -210,7 +221,7 @@ impl Raft {
             (None, Role::Follower { leader: None }) => true,
             (None, _) => false,
         };
-        let granted = term == self.vote.term && free && last >= self.log.last();
+        let granted = term == self.vote.term && free && last >= self.log.last() && self.may_elect(last);
         if granted {
             if self.vote.candidate.is_none() {
                 self.vote.candidate = Some(from);

@@ -61,6 +61,12 @@ impl Log {
         self.durable
     }
 
+    /// The last entry that is known durable.
+    pub(super) fn last_durable(&self) -> Position {
+        let term = self.term(self.durable).expect("what is durable is there");
+        Position { term, index: self.durable }
+    }
+
     /// The term of the entry with this index; `None` if it is not here.
     pub(super) fn term(&self, index: u64) -> Option<u64> {
         if index == self.base.index {

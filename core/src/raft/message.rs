@@ -6,6 +6,7 @@
 use alloc::sync::Arc;
 
 use super::entry::{Entry, Position};
+use super::membership::Membership;
 use super::snapshot::Snapshot;
 use crate::id::NodeId;
 
@@ -66,6 +67,8 @@ pub enum Body {
         session: u64,
         /// How it went.
         result: Appended,
+        /// Whether it may be counted: not if the follower may have voted in a newer term and lost that (rule R2).
+        counts: bool,
     },
     /// What the follower lacks is in no log any more: it is to be taken from this snapshot (chapter 5). Answered like an append, once
     /// that is in force.
@@ -90,6 +93,8 @@ pub enum Body {
         session: u64,
         /// Echoed.
         round: u64,
+        /// Whether it may be counted, like that of an append.
+        counts: bool,
     },
     /// A read that a follower asks its leader for (section 6.4).
     Read {
@@ -109,6 +114,27 @@ pub enum Body {
     TimeoutNow {
         /// The end of the leader's log, which the target must have.
         last: Position,
+    },
+    /// What do you have? Asked by a node that does not know what it has lost (rule R2), and answered whatever the terms are. A
+    /// later start asks anew: the message says which one it is.
+    Survey {
+        /// Which question of this start; echoed.
+        round: u64,
+    },
+    /// Answers that, with the term of the message.
+    SurveyReply {
+        /// Which start asked.
+        asker: u64,
+        /// Echoed.
+        round: u64,
+        /// The last entry that is durable here.
+        last: Position,
+        /// Whether more may have been lost here.
+        doubtful: bool,
+        /// The entry that put the membership in force.
+        since: u64,
+        /// Who takes part by the newest word in this log: it may be newer than what the asker has.
+        membership: Arc<Membership>,
     },
     /// Answers whatever came from an older term, so that whoever is behind learns that it is.
     Stale,

@@ -7,6 +7,7 @@
 //! What is durable may be kept by anything that completes writes in their order.
 
 mod change;
+mod doubt;
 mod election;
 pub mod entry;
 pub mod journal;
@@ -18,6 +19,7 @@ mod persist;
 mod progress;
 pub mod quorum;
 mod read;
+mod refusal;
 mod replication;
 pub mod settings;
 pub mod snapshot;
@@ -27,24 +29,29 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
 use crate::id::NodeId;
-use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
+use crate::limits::{PEERS_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
 use self::change::Tickets;
+use self::doubt::{Answer, Open};
+pub use self::doubt::{Doubt, Settlement};
 use self::election::Votes;
 use self::entry::{Entry, Position};
 use self::log::Log;
-use self::membership::{Change, ChangeError, Membership};
+use self::membership::{Change, Membership};
 use self::message::{Body, Message};
 pub use self::note::{Note, Reason};
 use self::persist::Outbox;
 use self::progress::Progress;
+pub use self::refusal::Refusal;
+use self::replication::Answering;
 use self::settings::Settings;
 use self::snapshot::Snapshot;
 
@@ -93,6 +100,11 @@ pub enum Event {
     },
     /// A snapshot that was to be fetched is durable.
     Installed(Snapshot),
+    /// An operator vouches that nothing is lost that counts: neither entries behind the last one, nor a vote (rule R2).
+    Settle {
+        /// The last index of this node's log, so that nobody speaks of another node.
+        index: u64,
+    },
 }
 
 /// What a node of the group wants.
@@ -128,6 +140,8 @@ pub enum Effect {
         /// It may be served once everything up to this index is applied.
         result: Result<u64, Refusal>,
     },
+    /// Nothing that the start was in doubt of is in doubt any more, whatever happens: what settled it is durable. Said once.
+    Settled,
     /// Something worth knowing.
     Note(Note),
 }
@@ -174,44 +188,6 @@ pub struct Vote {
     pub candidate: Option<NodeId>,
 }
 
-/// Why something was not done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// This node does not lead. Nothing was done.
-    #[error("another node leads")]
-    NotLeader {
-        /// Who does, as far as it is known.
-        leader: Option<NodeId>,
-    },
-    /// Too much is not committed yet. Nothing was done.
-    #[error("too much is waiting to be committed")]
-    Busy,
-    /// The command is longer than any entry may be. Nothing was done.
-    #[error("a command has at most {ENTRY_PAYLOAD_BYTES_MAX} bytes")]
-    TooLarge,
-    /// Another node is about to lead. Nothing was done.
-    #[error("the leader is about to change")]
-    Transferring,
-    /// The change makes no sense. Nothing was done.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// A change is under way, or the leader is so new that there might be. Nothing was done.
-    #[error("another change of the group is not committed yet")]
-    ChangePending,
-    /// A learner that is to vote does not have what is committed yet. Nothing was done.
-    #[error("the new voter has not caught up")]
-    NotCaughtUp,
-    /// Another entry was committed in its place. It is not in the log and never will be.
-    #[error("another command was committed instead")]
-    Superseded,
-    /// A snapshot has overtaken it: whether it was committed can only be told by looking.
-    #[error("whether the command was committed is not known any more")]
-    Overtaken,
-    /// The node can't tell: it leads no more, or a majority is out of reach.
-    #[error("the leader could not be confirmed")]
-    Unconfirmed,
-}
-
 /// What a start knows, read from what is durable.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -227,6 +203,10 @@ pub struct Start {
     pub snapshot: Option<Snapshot>,
     /// The log.
     pub entries: Vec<Entry>,
+    /// What the log may have lost behind its last entry (rule R2).
+    pub doubt: Option<Doubt>,
+    /// Whether no newer term or vote than `vote` may be lost. If it may, so may entries.
+    pub vote_certain: bool,
     /// Bounds and timeouts.
     pub settings: Settings,
 }
@@ -288,6 +268,8 @@ pub struct Raft {
     tickets: Tickets,
     /// Reads that the leader was asked for.
     forwarded: read::Forwarded,
+    /// What the start did not know, until it is settled durably.
+    doubt: Option<Box<Open>>,
 }
 
 impl Raft {
@@ -297,13 +279,16 @@ impl Raft {
     /// When entries do not follow each other, or the settings can't work.
     #[must_use]
     pub fn new(start: Start, mut rng: Rng, now: Now) -> Self {
-        let Start { id, incarnation, vote, base, snapshot, entries, settings } = start;
+        let Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, settings } = start;
         assert_eq!(settings.checked(), Ok(settings), "settings are checked before they are used");
         let log = Log::new(base.position, base.membership, entries);
         assert!(log.last().term <= vote.term, "a node has seen the terms of its entries");
         let applied = snapshot.as_ref().map_or(base.position.index, |snapshot| snapshot.last.index);
         assert!(applied >= base.position.index, "a log goes on where a snapshot ends, or before");
-        let election_at = now.mono + election::patience(&settings, &mut rng);
+        // Who votes alone waits for nobody.
+        let waits = log.membership().1.members().len() > 1;
+        let patience = election::patience(&settings, &mut rng);
+        let election_at = if waits { now.mono + patience } else { now.mono };
         let mut raft = Self {
             id,
             incarnation,
@@ -324,11 +309,13 @@ impl Raft {
             incarnations: BTreeMap::new(),
             tickets: Tickets::default(),
             forwarded: read::Forwarded::default(),
+            doubt: Open::new(doubt, vote, vote_certain, now).map(Box::new),
         };
         if let Some(snapshot) = snapshot {
             // Perhaps it was installed, and the log does not tell of it yet.
             if !raft.log.has(snapshot.last) {
                 raft.begin_after(&snapshot);
+                raft.know_of_term(snapshot.last.term);
             }
             raft.snapshot = Some(snapshot);
         }
@@ -407,7 +394,9 @@ impl Raft {
         if incarnation < *known {
             return reject(from, Reason::OldIncarnation, out);
         }
-        *known = incarnation;
+        if incarnation > mem::replace(known, incarnation) {
+            self.started_again(now, from);
+        }
         if term > TERM_MAX {
             return reject(from, Reason::AbsurdTerm, out);
         }
@@ -415,6 +404,12 @@ impl Raft {
             Body::PreVote { last } => self.asked_for_pre_vote(now, from, term, last, out),
             Body::PreVoteReply { granted } => self.pre_voted(now, from, term, granted, out),
             Body::Vote { last, transfer } => self.asked_for_vote(now, from, term, last, transfer, out),
+            Body::Survey { round } => self.answer_survey(from, incarnation, round, out),
+            Body::SurveyReply { asker, round, last, doubtful, since, membership } => {
+                if asker == self.incarnation {
+                    self.survey_answered(now, from, round, Answer { term, last, doubtful, since, membership }, out);
+                }
+            }
             _ if term < self.vote.term => self.answer_old_term(from, &body, out),
             body => {
                 if term > self.vote.term {
@@ -438,7 +433,8 @@ impl Raft {
             Body::Heartbeat { session, commit, round } => {
                 if self.hear_leader(now, from, out) {
                     self.advance(commit.min(self.log.last().index));
-                    self.send(from, Body::HeartbeatReply { session, round }, 0, out);
+                    let counts = self.counts();
+                    self.send(from, Body::HeartbeatReply { session, round, counts }, 0, out);
                 }
             }
             Body::Install { session, snapshot } => {
@@ -446,8 +442,14 @@ impl Raft {
                     self.offered(from, session, snapshot, out);
                 }
             }
-            Body::AppendReply { session, result } => self.appended(now, from, incarnation, session, result, out),
-            Body::HeartbeatReply { session, round } => self.heard(from, incarnation, session, round, out),
+            Body::AppendReply { session, result, counts } => {
+                let answer = Answering { from, incarnation, session, counts };
+                self.appended(now, answer, result, out);
+            }
+            Body::HeartbeatReply { session, round, counts } => {
+                let answer = Answering { from, incarnation, session, counts };
+                self.heard(now, answer, round, out);
+            }
             Body::Read { ticket } => self.read_for(from, incarnation, ticket, out),
             Body::ReadReply { asker, ticket, index } => {
                 if asker == self.incarnation {
@@ -456,9 +458,11 @@ impl Raft {
             }
             Body::TimeoutNow { last } => self.take_over(now, from, last, out),
             Body::Stale => {}
-            Body::PreVote { .. } | Body::PreVoteReply { .. } | Body::Vote { .. } => {
-                unreachable!("votes are asked for across terms")
-            }
+            Body::PreVote { .. }
+            | Body::PreVoteReply { .. }
+            | Body::Vote { .. }
+            | Body::Survey { .. }
+            | Body::SurveyReply { .. } => unreachable!("these are heard across terms"),
         }
     }
 
@@ -479,6 +483,8 @@ impl Raft {
             | Body::AppendReply { .. }
             | Body::HeartbeatReply { .. }
             | Body::ReadReply { .. }
+            | Body::Survey { .. }
+            | Body::SurveyReply { .. }
             | Body::Stale => {}
         }
     }
@@ -526,15 +532,17 @@ impl Machine for Raft {
             Event::Persisted { write } => self.persisted(now, write, out),
             Event::Propose { ticket, command } => self.propose(ticket, command, out),
             Event::Change { ticket, changes } => self.change(ticket, &changes, out),
-            Event::Read { ticket } => self.read(ticket, out),
+            Event::Read { ticket } => self.read(now, ticket, out),
             Event::Transfer { to } => self.transfer(now, to),
             Event::Snapshotted { snapshot, through } => self.snapshotted(snapshot, through, out),
             Event::Installed(snapshot) => self.installed(snapshot, out),
+            Event::Settle { index } => self.settled_by_operator(now, index, out),
         }
     }
 
     fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.replicate(now, out);
+        self.look_whether_settled(out);
         self.write(out);
         self.hand_out(now, out);
     }
@@ -549,7 +557,8 @@ impl Machine for Raft {
                 self.may_lead().then_some(self.election_at)
             }
         };
-        role.into_iter().chain(self.resume_at).min()
+        let asks_at = self.doubt.as_ref().and_then(|open| open.asks_at());
+        role.into_iter().chain(self.resume_at).chain(asks_at).chain(self.forwarded.deadline()).min()
     }
 
     fn check(&self) {
@@ -560,6 +569,8 @@ impl Machine for Raft {
         assert!(self.applied <= self.commit, "only what is committed is applied");
         let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.last.index);
         assert!(snapshot <= self.applied, "what a snapshot has is applied");
+        let stands = matches!(self.role, Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_));
+        assert!(!stands || !self.is_unsettled(), "who is in doubt stands for no election");
         if let Role::Leader(leader) = &self.role {
             let last = self.log.last().index;
             assert!(

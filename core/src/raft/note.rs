@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::doubt::Settlement;
 use super::entry::Position;
 use crate::id::NodeId;
 
@@ -50,6 +51,23 @@ pub enum Note {
         /// The last entry in it.
         last: Position,
     },
+    /// The start does not know whether more was acknowledged or voted for than it has. It votes for nobody yet.
+    Doubtful {
+        /// The last entry that it has.
+        last: Position,
+    },
+    /// That does not matter any more.
+    Settled {
+        /// Why.
+        how: Settlement,
+    },
+    /// An operator named an index that is not the last one of this node, or nothing is in doubt. Nothing was done.
+    NotSettled {
+        /// What was named.
+        index: u64,
+        /// The last entry.
+        last: Position,
+    },
     /// A message makes no sense. Nothing was done.
     Rejected {
         /// Whose.
@@ -80,6 +98,8 @@ pub enum Reason {
     AgainstCommitted,
     /// It answers what was never asked, or too long ago.
     Unasked,
+    /// The node is to stand for election, and may not.
+    InDoubt,
 }
 
 impl fmt::Display for Note {
@@ -94,6 +114,11 @@ impl fmt::Display for Note {
             Self::Truncated { after } => write!(f, "replaces what follows entry {after}"),
             Self::Compacted { through } => write!(f, "forgets entries up to {through}, which a snapshot has"),
             Self::Restored { last } => write!(f, "goes on from a snapshot that ends with {last}"),
+            Self::Doubtful { last } => write!(f, "does not know what it has lost behind entry {last}, and asks"),
+            Self::Settled { how } => write!(f, "knows enough of what it has lost: {how}"),
+            Self::NotSettled { index, last } => {
+                write!(f, "is not settled by the word that its log ends with index {index}: it ends with entry {last}")
+            }
             Self::Rejected { from, reason } => write!(f, "a message of {from} is rejected: {reason}"),
         }
     }
@@ -111,6 +136,7 @@ impl fmt::Display for Reason {
             Self::MalformedSnapshot => "its snapshot can't be",
             Self::AgainstCommitted => "it would replace what is committed",
             Self::Unasked => "it answers what was not asked",
+            Self::InDoubt => "what this node has lost is not settled",
         })
     }
 }

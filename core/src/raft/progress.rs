@@ -38,6 +38,8 @@ pub(super) struct Progress {
     pub(super) mode: Mode,
     /// The last entries of the messages on their way, ascending.
     in_flight: VecDeque<u64>,
+    /// Whether what it says may be counted. Once it may, so may what it has said before under the same number of session.
+    pub(super) counts: bool,
     /// Whether it was heard of since the leader last looked.
     pub(super) heard: bool,
     /// The last round of heartbeats that it answered.
@@ -56,10 +58,16 @@ impl Progress {
             next: last + 1,
             mode: Mode::Probe { asked: false },
             in_flight: VecDeque::new(),
+            counts: false,
             heard: false,
             round: 0,
             sent_in: 0,
         }
+    }
+
+    /// What of it is counted.
+    pub(super) const fn counted(&self) -> u64 {
+        if self.counts { self.matched } else { 0 }
     }
 
     /// Whether another message may go out.

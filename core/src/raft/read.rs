@@ -13,6 +13,7 @@ use super::message::Body;
 use super::{Effect, Raft, Refusal, Role, quorum};
 use crate::id::NodeId;
 use crate::limits::READS_MAX;
+use crate::time::{Instant, Now};
 
 /// Who wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,23 +67,37 @@ impl Reads {
 /// The reads that a follower has asked its leader for.
 #[derive(Debug, Default)]
 pub(super) struct Forwarded {
-    /// By the number that the leader echoes, which is never used twice in an incarnation.
-    tickets: BTreeMap<u64, u64>,
+    /// By the number that the leader echoes, which is never used twice in an incarnation; with when it is given up. Later
+    /// numbers are given up later.
+    tickets: BTreeMap<u64, (u64, Instant)>,
     last: u64,
 }
 
 impl Forwarded {
     /// The leader is gone.
     pub(super) fn refuse(&mut self, out: &mut Vec<Effect>) {
-        for ticket in mem::take(&mut self.tickets).into_values() {
+        for (ticket, _) in mem::take(&mut self.tickets).into_values() {
             out.push(Effect::Readable { ticket, result: Err(Refusal::Unconfirmed) });
         }
+    }
+
+    /// Question or answer was lost: whoever wants to read may ask again.
+    pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(first) = self.tickets.first_entry().filter(|first| first.get().1 <= now.mono) {
+            let (ticket, _) = first.remove();
+            out.push(Effect::Readable { ticket, result: Err(Refusal::Unconfirmed) });
+        }
+    }
+
+    /// When the next is given up.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.tickets.first_key_value().map(|(_, (_, at))| *at)
     }
 }
 
 impl Raft {
     /// Somebody here wants to read.
-    pub(super) fn read(&mut self, ticket: u64, out: &mut Vec<Effect>) {
+    pub(super) fn read(&mut self, now: Now, ticket: u64, out: &mut Vec<Effect>) {
         match self.role {
             Role::Leader(_) => {
                 if !self.want_to_read(Reader::Local(ticket)) {
@@ -92,7 +107,8 @@ impl Raft {
             Role::Follower { leader: Some(leader) } if self.forwarded.tickets.len() < READS_MAX => {
                 self.forwarded.last += 1;
                 let number = self.forwarded.last;
-                self.forwarded.tickets.insert(number, ticket);
+                let give_up_at = now.mono + self.settings.election_timeout_max;
+                self.forwarded.tickets.insert(number, (ticket, give_up_at));
                 self.send(leader, Body::Read { ticket: number }, 0, out);
             }
             Role::Follower { leader: Some(_) } => {
@@ -114,7 +130,7 @@ impl Raft {
     /// The leader has an answer.
     pub(super) fn read_answered(&mut self, from: NodeId, ticket: u64, index: Option<u64>, out: &mut Vec<Effect>) {
         if self.leader() == Some(from)
-            && let Some(ticket) = self.forwarded.tickets.remove(&ticket)
+            && let Some((ticket, _)) = self.forwarded.tickets.remove(&ticket)
         {
             out.push(Effect::Readable { ticket, result: index.ok_or(Refusal::Unconfirmed) });
         }

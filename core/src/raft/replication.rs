@@ -33,6 +33,15 @@ impl Slice {
     }
 }
 
+/// Whose answer it is, to what, and whether it may be counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answering {
+    pub(super) from: NodeId,
+    pub(super) incarnation: u64,
+    pub(super) session: u64,
+    pub(super) counts: bool,
+}
+
 impl Raft {
     /// Appends an entry of this term to the leader's log.
     pub(super) fn push(&mut self, payload: Payload) -> Position {
@@ -132,7 +141,7 @@ impl Raft {
         if !meets {
             let hint = self.log.meet(prev).unwrap_or(self.log.base());
             let result = Appended::Conflict { prev: prev.index, hint };
-            return self.send(from, Body::AppendReply { session, result }, 0, out);
+            return self.send_result(from, session, result, 0, out);
         }
         let matched = entries.last().map_or(prev.index, |entry| entry.position.index);
         if !self.take(from, entries, out) {
@@ -141,7 +150,20 @@ impl Raft {
         // Nothing is said of what follows `matched` here: it may be of another leader.
         self.advance(commit.min(matched));
         let write = self.write_of(matched);
-        self.send(from, Body::AppendReply { session, result: Appended::Matched { index: matched } }, write, out);
+        self.send_result(from, session, Appended::Matched { index: matched }, write, out);
+    }
+
+    /// Answers an append, or a snapshot.
+    pub(super) fn send_result(
+        &mut self,
+        to: NodeId,
+        session: u64,
+        result: Appended,
+        write: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        let counts = self.counts();
+        self.send(to, Body::AppendReply { session, result, counts }, write, out);
     }
 
     /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message that is
@@ -172,8 +194,9 @@ impl Raft {
     }
 
     /// A follower that has started again, or answers another session, is asked from the beginning. Returns whether this answer
-    /// counts.
-    fn is_in_session(&mut self, from: NodeId, incarnation: u64, session: u64, out: &mut Vec<Effect>) -> bool {
+    /// is looked at.
+    fn is_in_session(&mut self, now: Now, answer: Answering, out: &mut Vec<Effect>) -> bool {
+        let Answering { from, incarnation, session, counts } = answer;
         let last = self.log.last().index;
         let Role::Leader(leader) = &mut self.role else { return false };
         let Some(progress) = leader.progress.get_mut(&from) else {
@@ -188,22 +211,32 @@ impl Raft {
             *progress = Progress::new(leader.sessions, last);
             return false;
         }
-        progress.heard = true;
-        true
+        progress.heard |= counts;
+        if counts && !progress.counts {
+            progress.counts = true;
+            if progress.matched > self.commit {
+                self.commit_what_is_replicated(now, out);
+            }
+        }
+        // The membership may have changed by that, and who leads with it.
+        self.progress(&from).is_some()
+    }
+
+    /// A follower has started again and may have lost what it said before: nothing of that is counted any more.
+    pub(super) fn forget_earlier_start(&mut self, from: NodeId, incarnation: u64) {
+        let last = self.log.last().index;
+        let Role::Leader(leader) = &mut self.role else { return };
+        let Some(progress) = leader.progress.get_mut(&from) else { return };
+        if progress.incarnation.is_some_and(|known| known != incarnation) {
+            leader.sessions += 1;
+            *progress = Progress::new(leader.sessions, last);
+        }
     }
 
     /// A follower answers an append.
-    pub(super) fn appended(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        incarnation: u64,
-        session: u64,
-        result: Appended,
-        out: &mut Vec<Effect>,
-    ) {
-        let last = self.log.last().index;
-        if !self.is_in_session(from, incarnation, session, out) {
+    pub(super) fn appended(&mut self, now: Now, answer: Answering, result: Appended, out: &mut Vec<Effect>) {
+        let (from, last) = (answer.from, self.log.last().index);
+        if !self.is_in_session(now, answer, out) {
             return;
         }
         match result {
@@ -225,13 +258,15 @@ impl Raft {
     }
 
     /// A follower answers a heartbeat.
-    pub(super) fn heard(&mut self, from: NodeId, incarnation: u64, session: u64, round: u64, out: &mut Vec<Effect>) {
-        if !self.is_in_session(from, incarnation, session, out) {
+    pub(super) fn heard(&mut self, now: Now, answer: Answering, round: u64, out: &mut Vec<Effect>) {
+        if !self.is_in_session(now, answer, out) {
             return;
         }
         let last = self.log.last().index;
-        let progress = self.progress(&from).expect("it is in session");
-        progress.round = progress.round.max(round);
+        let progress = self.progress(&answer.from).expect("it is in session");
+        if answer.counts {
+            progress.round = progress.round.max(round);
+        }
         if progress.matched < last {
             progress.answered(round);
         }
@@ -242,7 +277,7 @@ impl Raft {
         let (id, durable) = (self.id, self.log.durable());
         let Role::Leader(leader) = &self.role else { return };
         let has = |node: &NodeId| {
-            if *node == id { durable } else { leader.progress.get(node).map_or(0, |progress| progress.matched) }
+            if *node == id { durable } else { leader.progress.get(node).map_or(0, Progress::counted) }
         };
         let reached = quorum::reached(self.log.membership().1, has);
         if reached > self.commit && self.log.term(reached) == Some(self.vote.term) {

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use super::entry::Position;
 use super::membership::Membership;
-use super::message::{Appended, Body};
+use super::message::Appended;
 use super::{Effect, Note, Raft, Reason, Role, reject};
 use crate::crypto::hash::HASH_LEN;
 use crate::id::NodeId;
@@ -66,7 +66,7 @@ impl Raft {
             self.advance(last.index);
             let write = self.write_of(last.index);
             let result = Appended::Matched { index: last.index };
-            return self.send(from, Body::AppendReply { session, result }, write, out);
+            return self.send_result(from, session, result, write, out);
         }
         self.offer = Some((from, session));
         out.push(Effect::Fetch { from, snapshot });
@@ -93,7 +93,7 @@ impl Raft {
         if let Some((leader, session)) = self.offer.take() {
             // A start begins with the snapshot, or with what it has of the log, and both are durable.
             let (result, write) = (Appended::Matched { index: last.index }, self.write_of(last.index));
-            self.send(leader, Body::AppendReply { session, result }, write, out);
+            self.send_result(leader, session, result, write, out);
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::entry::Position;
 use super::message::Body;
-use super::{Effect, Raft, Role};
+use super::{Effect, Raft, Reason, Role, reject};
 use crate::id::NodeId;
 use crate::time::{Instant, Now};
 
@@ -50,6 +50,9 @@ impl Raft {
 
     /// The leader wants this node to take over.
     pub(super) fn take_over(&mut self, now: Now, from: NodeId, last: Position, out: &mut Vec<Effect>) {
+        if !self.may_elect(self.log.last()) {
+            return reject(from, Reason::InDoubt, out);
+        }
         let is_voter = self.membership().voters().contains(&self.id);
         if self.leader() == Some(from) && from != self.id && is_voter && self.log.last() >= last {
             self.ask_for_votes(now, true, out);

@@ -226,7 +226,7 @@ impl Recovery {
     #[must_use]
     pub fn into_recovered(self, rng: Rng, now: Now) -> Recovered {
         let Some(Stage::Ready { log, ends, loaded }) = self.stage else { panic!("the member is not ready") };
-        let Log { vote, base, entries, volumes, damages, journal, .. } = *log;
+        let Log { vote, vote_certain, doubtful, base, entries, volumes, damages, journal, .. } = *log;
         let count = entries.len() as u64;
         let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |(ledger, snapshot)| (ledger, Some(snapshot)));
         let (applied, members) = match &snapshot {
@@ -235,7 +235,9 @@ impl Recovery {
         };
         let Founding { id, settings, .. } = self.founding;
         let snapshot_at = applied.index + settings.snapshot_entries;
-        let start = Start { id, incarnation: self.boot.boot, vote, base, snapshot, entries, settings: settings.raft };
+        let (incarnation, doubt, settings_of_raft) = (self.boot.boot, doubtful, settings.raft);
+        let start =
+            Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, settings: settings_of_raft };
         let useless = self.useless.into_iter().collect();
         let replica = Replica {
             settings,

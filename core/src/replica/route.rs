@@ -108,6 +108,7 @@ impl Replica {
                     let asked = self.asked.remove(&ticket).expect("every answer was asked for");
                     out.push(self.refuse(asked, refusal.into()));
                 }
+                RaftEffect::Settled => self.work.push_back(Work::Journal(journal::Event::Resolved)),
                 RaftEffect::Note(note) => out.push(Effect::Note(Note::Group(note))),
             }
         }

@@ -139,7 +139,7 @@ pub struct Raft {
     /// What it says.
     #[prost(
         oneof = "raft::Body",
-        tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
+        tags = "5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub body: ::core::option::Option<raft::Body>,
 }
@@ -174,6 +174,10 @@ pub mod raft {
         TimeoutNow(super::TimeoutNow),
         #[prost(message, tag = "17")]
         Stale(super::Stale),
+        #[prost(message, tag = "18")]
+        Survey(super::Survey),
+        #[prost(message, tag = "19")]
+        SurveyReply(super::SurveyReply),
     }
 }
 /// A place in the log. Both are 0 before the first entry, and neither is anywhere else.
@@ -281,6 +285,9 @@ pub struct AppendReply {
     /// Echoed.
     #[prost(uint64, tag = "1")]
     pub session: u64,
+    /// Whether it may be counted.
+    #[prost(enumeration = "Weight", tag = "4")]
+    pub weight: i32,
     /// How it went.
     #[prost(oneof = "append_reply::Result", tags = "2, 3")]
     pub result: ::core::option::Option<append_reply::Result>,
@@ -361,6 +368,9 @@ pub struct HeartbeatReply {
     /// Echoed.
     #[prost(uint64, tag = "2")]
     pub round: u64,
+    /// Whether it may be counted.
+    #[prost(enumeration = "Weight", tag = "3")]
+    pub weight: i32,
 }
 /// A read that a follower asks its leader for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -392,6 +402,35 @@ pub struct TimeoutNow {
 /// The term of the message that this answers is over.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stale {}
+/// What do you have? Asked by a node that does not know what it has lost.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Survey {
+    /// Echoed.
+    #[prost(uint64, tag = "1")]
+    pub round: u64,
+}
+/// Answers that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SurveyReply {
+    /// Which start of the asker asked.
+    #[prost(uint64, tag = "1")]
+    pub asker: u64,
+    /// Echoed.
+    #[prost(uint64, tag = "2")]
+    pub round: u64,
+    /// The last entry that is durable.
+    #[prost(message, optional, tag = "3")]
+    pub last: ::core::option::Option<Position>,
+    /// Whether more may have been lost.
+    #[prost(enumeration = "Standing", tag = "4")]
+    pub standing: i32,
+    /// The index of the entry that put the membership in force.
+    #[prost(uint64, tag = "5")]
+    pub since: u64,
+    /// Who takes part by the newest word in the log.
+    #[prost(message, optional, tag = "6")]
+    pub membership: ::core::option::Option<Membership>,
+}
 /// Whether a candidate gets a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -454,6 +493,68 @@ impl Cause {
             "CAUSE_UNSPECIFIED" => Some(Self::Unspecified),
             "CAUSE_TIMEOUT" => Some(Self::Timeout),
             "CAUSE_TRANSFER" => Some(Self::Transfer),
+            _ => None,
+        }
+    }
+}
+/// Whether an answer counts for a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Weight {
+    /// Nothing was said: it does.
+    Unspecified = 0,
+    /// It does not: whoever gives it may have voted in a newer term and lost that.
+    None = 1,
+}
+impl Weight {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WEIGHT_UNSPECIFIED",
+            Self::None => "WEIGHT_NONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WEIGHT_UNSPECIFIED" => Some(Self::Unspecified),
+            "WEIGHT_NONE" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+/// Whether a node knows what it has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Standing {
+    /// Nothing was said, which is refused.
+    Unspecified = 0,
+    /// It has lost nothing, or what it lost does not matter.
+    Settled = 1,
+    /// It does not know.
+    Doubtful = 2,
+}
+impl Standing {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "STANDING_UNSPECIFIED",
+            Self::Settled => "STANDING_SETTLED",
+            Self::Doubtful => "STANDING_DOUBTFUL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "STANDING_SETTLED" => Some(Self::Settled),
+            "STANDING_DOUBTFUL" => Some(Self::Doubtful),
             _ => None,
         }
     }

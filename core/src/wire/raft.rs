@@ -34,6 +34,8 @@ const ENTRY_MEMBERSHIP: u32 = 4;
 const INSTALL: u32 = 11;
 const SNAPSHOT: u32 = 2;
 const SNAPSHOT_MEMBERSHIP: u32 = 2;
+const SURVEY_REPLY: u32 = 19;
+const SURVEY_MEMBERSHIP: u32 = 6;
 /// The four parts of a membership.
 const PARTS: [u32; 4] = [1, 2, 3, 4];
 
@@ -81,6 +83,7 @@ pub(super) fn check_counts(bytes: &[u8], outside: Outside) -> Result<(), WireErr
     for part in PARTS {
         nodes += count(bytes, outside.path(&[RAFT, APPEND, ENTRIES, ENTRY_MEMBERSHIP, part]))?;
         nodes += count(bytes, outside.path(&[RAFT, INSTALL, SNAPSHOT, SNAPSHOT_MEMBERSHIP, part]))?;
+        nodes += count(bytes, outside.path(&[RAFT, SURVEY_REPLY, SURVEY_MEMBERSHIP, part]))?;
     }
     if nodes > NODES_MAX {
         return Err(WireError::TooMany { field: "nodes", max: NODES_MAX });

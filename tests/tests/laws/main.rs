@@ -172,6 +172,9 @@ fn groups() -> Vec<Inhabited> {
                 "Unconfirmed",
                 "Truncated",
                 "Rejected",
+                "Doubtful",
+                "Settled",
+                "NotSettled",
             ],
         ),
     ]

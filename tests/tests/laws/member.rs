@@ -57,9 +57,9 @@ impl Neighbourhood {
             Body::Vote { .. } => Body::VoteReply { granted: yes },
             Body::Append { session, prev, entries, .. } => {
                 let index = entries.last().map_or(prev.index, |entry| entry.position.index);
-                Body::AppendReply { session, result: Appended::Matched { index } }
+                Body::AppendReply { session, result: Appended::Matched { index }, counts: true }
             }
-            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round },
+            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true },
             _ => return None,
         };
         Some(Words { from: to, incarnation: 1, to: node(1), term, body })

@@ -10,7 +10,7 @@ use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Appended, Body, Message};
 use dps_core::raft::settings::Settings;
 use dps_core::raft::snapshot::Snapshot;
-use dps_core::raft::{Base, Effect, Event, Raft, Start, Vote};
+use dps_core::raft::{Base, Doubt, Effect, Event, Raft, Start, Vote};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::Now;
 use dps_tests::laws::Habitat;
@@ -63,23 +63,30 @@ impl Council {
                 let index = entries.last().map_or(prev.index, |entry| entry.position.index);
                 let conflict = Appended::Conflict { prev: prev.index, hint: Position::ZERO };
                 let result = if yes { Appended::Matched { index } } else { conflict };
-                Body::AppendReply { session, result }
+                Body::AppendReply { session, result, counts: true }
             }
-            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round },
+            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true },
             Body::Read { ticket } => Body::ReadReply { asker: 1, ticket, index: yes.then_some(1) },
             Body::Install { session, snapshot } => {
                 let result = Appended::Matched { index: snapshot.last.index };
-                Body::AppendReply { session, result }
+                Body::AppendReply { session, result, counts: true }
             }
+            Body::Survey { round } => self.say_what_is_there(rng, round),
             Body::PreVoteReply { .. }
             | Body::VoteReply { .. }
             | Body::AppendReply { .. }
             | Body::HeartbeatReply { .. }
             | Body::ReadReply { .. }
             | Body::TimeoutNow { .. }
+            | Body::SurveyReply { .. }
             | Body::Stale => return None,
         };
         Some(Message { from: to, incarnation: 1, to: node(1), term, body })
+    }
+
+    fn say_what_is_there(&self, rng: &mut Rng, round: u64) -> Body {
+        let (last, membership) = (self.applied, Arc::clone(&self.membership));
+        Body::SurveyReply { asker: 1, round, last, doubtful: rng.chance(1, 2), since: 0, membership }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -93,20 +100,27 @@ impl Council {
         let (last, prev) = (position(), position());
         let [session, round, commit, ticket] = [(); 4].map(|()| rng.below(6));
         let granted = rng.chance(1, 2);
-        let body = match rng.below(13) {
+        let body = match rng.below(14) {
             0 => Body::PreVote { last },
             1 => Body::PreVoteReply { granted },
             2 => Body::Vote { last, transfer: granted },
             3 => Body::VoteReply { granted },
             4 => Body::Append { session, prev, entries: entries(rng, prev, 0), commit },
             5 => Body::Append { session, prev: Position::ZERO, entries: entries(rng, Position::ZERO, term), commit: 0 },
-            6 => Body::AppendReply { session, result: Appended::Matched { index: commit } },
-            7 => Body::AppendReply { session, result: Appended::Conflict { prev: commit, hint: last } },
+            6 => Body::AppendReply { session, result: Appended::Matched { index: commit }, counts: granted },
+            7 => {
+                Body::AppendReply { session, result: Appended::Conflict { prev: commit, hint: last }, counts: granted }
+            }
             8 => Body::Heartbeat { session, commit, round },
-            9 => Body::HeartbeatReply { session, round },
+            9 => Body::HeartbeatReply { session, round, counts: granted },
             12 => {
                 let membership = group(1 + rng.below(NODES)).into();
                 Body::Install { session, snapshot: Snapshot { last, membership, digest: [1; 32], bytes: 1 } }
+            }
+            13 if granted => Body::Survey { round },
+            13 => {
+                let membership = group(1 + rng.below(NODES)).into();
+                Body::SurveyReply { asker: 1, round, last, doubtful: granted, since: commit, membership }
             }
             10 if granted => Body::Read { ticket },
             10 => Body::ReadReply { asker: 1, ticket, index: Some(commit) },
@@ -150,6 +164,9 @@ impl Habitat for Council {
             base: Base { position: Position::ZERO, membership: group(1 + self.seed % 3).into() },
             snapshot: None,
             entries: Vec::new(),
+            // Some lives begin with a loss, some with a loss of votes as well.
+            doubt: (self.seed % 4 == 3).then(Doubt::default),
+            vote_certain: self.seed % 8 != 7,
             settings: Settings { trailing_entries: 2, ..Settings::STANDARD },
         };
         Raft::new(start, Seed::new([5; 32]).split("raft", self.seed).rng(), Now::default())
@@ -171,7 +188,9 @@ impl Habitat for Council {
                 let (snapshot, through) = (self.snapshot(), rng.below(self.applied.index + 1));
                 return (self.applied.index > 0).then_some(Event::Snapshotted { snapshot, through });
             }
-            16 | 17 => return Some(Event::Transfer { to: node(2 + rng.below(8) / 7) }),
+            16 => return Some(Event::Transfer { to: node(2 + rng.below(8) / 7) }),
+            17 if rng.chance(1, 4) => return Some(Event::Settle { index: rng.below(3) }),
+            17 => return Some(Event::Transfer { to: node(2) }),
             _ => self.tickets = ticket,
         }
         let changes = || vec![Change::AddLearner(node(NODES)), Change::Remove(node(2))];
@@ -202,7 +221,7 @@ impl Habitat for Council {
                     (self.applied, self.membership) = (snapshot.last, Arc::clone(&snapshot.membership));
                 }
                 Effect::Fetch { snapshot, .. } => self.offered = Some(snapshot.clone()),
-                Effect::Answered { .. } | Effect::Readable { .. } | Effect::Note(_) => {}
+                Effect::Answered { .. } | Effect::Readable { .. } | Effect::Settled | Effect::Note(_) => {}
             }
         }
     }

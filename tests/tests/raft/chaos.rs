@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use super::disk::Loss;
 use super::group::{Group, World, node, small};
 use dps_core::id::NodeId;
 use dps_core::raft::entry::Payload;
 use dps_core::raft::membership::Change;
 use dps_core::raft::settings::Settings;
-use dps_core::raft::{Event, Note, Raft, Refusal};
+use dps_core::raft::{Event, Note, Raft, Refusal, Settlement};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -93,6 +94,7 @@ struct Mood {
     partitions: bool,
     late: bool,
     snapshots: bool,
+    losses: bool,
 }
 
 impl Mood {
@@ -105,6 +107,7 @@ impl Mood {
             partitions: chance(),
             late: chance(),
             snapshots: chance(),
+            losses: chance(),
         }
     }
 }
@@ -160,7 +163,7 @@ fn trouble(group: &mut Group, mood: Mood) {
         }
         let id = group.leader().filter(|_| group.rng.chance(1, 2)).unwrap_or_else(|| pick(group));
         if group.is_up(id) && group.rng.chance(1, 4) {
-            group.crash(id);
+            crash(group, mood, id);
         }
     }
     if mood.transfers && group.rng.chance(1, 8) {
@@ -175,6 +178,21 @@ fn trouble(group: &mut Group, mood: Mood) {
     if mood.snapshots && group.rng.chance(1, 4) {
         let id = pick(group);
         group.snapshot(id);
+    }
+}
+
+/// A node dies, and perhaps loses what it has told others to be durable.
+fn crash(group: &mut Group, mood: Mood, id: NodeId) {
+    let loses = mood.losses && group.rng.chance(1, 2);
+    if !loses || !(group.has_doubt(id) || group.may_lose(id)) {
+        return group.crash(id);
+    }
+    let writes = small(group.rng.below(5));
+    let loss = if group.rng.chance(2, 3) { Loss::All } else { Loss::Entries };
+    group.crash_and_lose(id, writes, loss);
+    // Soon enough to be heard by who remembers what it said.
+    if group.rng.chance(1, 2) {
+        group.start(id);
     }
 }
 
@@ -211,6 +229,9 @@ struct Exercised {
     reads: usize,
     compacted: usize,
     restored: usize,
+    doubtful: usize,
+    settled: usize,
+    by_leader: usize,
 }
 
 impl Exercised {
@@ -226,6 +247,9 @@ impl Exercised {
             reads: group.readable.values().filter(|result| result.is_ok()).count(),
             compacted: noted(|note| matches!(note, Note::Compacted { .. })),
             restored: noted(|note| matches!(note, Note::Restored { .. })),
+            doubtful: noted(|note| matches!(note, Note::Doubtful { .. })),
+            settled: noted(|note| matches!(note, Note::Settled { how: Settlement::Survey { .. } })),
+            by_leader: noted(|note| matches!(note, Note::Settled { how: Settlement::Leader { .. } })),
         }
     }
 
@@ -238,6 +262,9 @@ impl Exercised {
         self.reads += other.reads;
         self.compacted += other.compacted;
         self.restored += other.restored;
+        self.doubtful += other.doubtful;
+        self.settled += other.settled;
+        self.by_leader += other.by_leader;
     }
 }
 
@@ -262,6 +289,9 @@ fn chaos(seed: u64) -> Exercised {
     }
     group.heal();
     group.run(5 * SECOND);
+    for id in group.nodes() {
+        assert!(!group.raft(id).expect("all are up").is_unsettled(), "seed {seed}: {id} may vote when all is well");
+    }
     let leader = group.leader().unwrap_or_else(|| panic!("seed {seed}: no leader although all is well"));
     let ticket = group.propose(leader);
     let answer = group.answer(ticket, SECOND);
@@ -291,8 +321,10 @@ fn whatever_happens_what_is_committed_stays_and_in_the_end_all_is_well() {
     }
     println!("{sum:?}");
     // Or the trouble troubles nothing.
-    let Exercised { committed, superseded, truncated, elections, changes, reads, compacted, restored } = sum;
+    let Exercised { committed, superseded, truncated, elections, changes, reads, compacted, restored, .. } = sum;
+    let Exercised { doubtful, settled, by_leader, .. } = sum;
     assert!(committed > 15_000 && superseded > 60 && truncated > 70, "{sum:?}");
     assert!(elections > 1_000 && changes > 300 && reads > 20_000, "{sum:?}");
     assert!(compacted > 1_000 && restored > 100, "{sum:?}");
+    assert!(doubtful > 300 && settled > 200 && by_leader > 10, "{sum:?}");
 }

@@ -8,7 +8,7 @@ use dps_core::crypto::hash::sha256;
 use dps_core::raft::entry::{Entry, Payload, Position};
 use dps_core::raft::membership::Membership;
 use dps_core::raft::snapshot::Snapshot;
-use dps_core::raft::{Base, Vote, Write};
+use dps_core::raft::{Base, Doubt, Vote, Write};
 
 /// A disk.
 #[derive(Debug)]
@@ -20,23 +20,85 @@ pub(crate) struct Disk {
     pub(crate) snapshot: Option<Snapshot>,
     /// Writes that are not durable, in their order.
     pub(crate) pending: VecDeque<Write>,
+    /// What a start must be told of what was lost, until that is settled.
+    pub(crate) doubt: Option<Doubt>,
+    /// Whether no newer vote may be lost.
+    pub(crate) vote_certain: bool,
+    /// Vote, base and entries as they were before each of the last writes.
+    past: VecDeque<(Vote, Base, Vec<Entry>)>,
+    /// Entries that were durable and were lost, and are in doubt.
+    pub(crate) lost: Vec<Entry>,
+}
+
+/// How many of the last writes may be lost.
+const PAST: usize = 6;
+
+/// What a bad disk takes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Entries at the end, and the journal can show that no vote was there.
+    Entries,
+    /// Entries and votes.
+    All,
 }
 
 impl Disk {
     pub(crate) fn new(founders: &Membership) -> Self {
         let base = Base { position: Position::ZERO, membership: Arc::new(founders.clone()) };
-        Self { vote: Vote::default(), base, entries: vec![], snapshot: None, pending: VecDeque::new() }
+        Self {
+            vote: Vote::default(),
+            base,
+            entries: vec![],
+            snapshot: None,
+            pending: VecDeque::new(),
+            doubt: None,
+            vote_certain: true,
+            past: VecDeque::new(),
+            lost: vec![],
+        }
     }
 
     /// What of it is durable.
     pub(crate) fn copy(&self) -> Self {
-        let Self { vote, base, entries, snapshot, pending: _ } = self;
-        let (base, entries, snapshot) = (base.clone(), entries.clone(), snapshot.clone());
-        Self { vote: *vote, base, entries, snapshot, pending: VecDeque::new() }
+        let Self { vote, base, entries, snapshot, doubt, vote_certain, lost, pending: _, past: _ } = self;
+        let (base, entries, snapshot, lost) = (base.clone(), entries.clone(), snapshot.clone(), lost.clone());
+        let (pending, past) = (VecDeque::new(), VecDeque::new());
+        let (vote, doubt, vote_certain) = (*vote, *doubt, *vote_certain);
+        Self { vote, base, entries, snapshot, pending, doubt, vote_certain, past, lost }
+    }
+
+    /// What the last of its durable writes wrote is lost, at most so many of them, and a start knows only that something may be.
+    pub(crate) fn lose(&mut self, writes: usize, loss: Loss) {
+        let (vote, before) = (self.vote, std::mem::take(&mut self.entries));
+        let kept = self.past.len().saturating_sub(writes);
+        match self.past.remove(kept) {
+            Some(old) => (self.vote, self.base, self.entries) = old,
+            None => self.entries.clone_from(&before),
+        }
+        self.past.clear();
+        if loss == Loss::Entries {
+            self.vote = vote;
+        }
+        let lost = before.into_iter().filter(|entry| !self.has(entry));
+        let lost: Vec<Entry> = lost.collect();
+        self.lost.extend(lost);
+        self.vote_certain &= loss == Loss::Entries;
+        let last = self.entries.last().map_or(self.base.position, |entry| entry.position);
+        self.doubt = Some(Doubt { last, term: last.term.max(self.vote.term) });
+    }
+
+    /// What was lost does not matter any more.
+    pub(crate) fn settled(&mut self) {
+        (self.doubt, self.vote_certain) = (None, true);
+        self.lost.clear();
     }
 
     pub(crate) fn apply(&mut self, write: Write) {
         let Write { vote, base, cut, entries, .. } = write;
+        self.past.push_back((self.vote, self.base.clone(), self.entries.clone()));
+        if self.past.len() > PAST {
+            self.past.pop_front();
+        }
         if let Some(vote) = vote {
             assert!(vote.term >= self.vote.term, "terms never go back");
             if vote.term == self.vote.term && self.vote.candidate.is_some() {

@@ -17,7 +17,7 @@ use dps_core::raft::{Effect, Event, Note, Raft, Refusal, Start};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::{Instant, Now, WallTime};
 
-use crate::disk::{Disk, fold};
+use crate::disk::{Disk, Loss, fold};
 use crate::words::{Named, Said, Sent, brief, is_routine};
 
 pub(crate) fn node(number: u8) -> NodeId {
@@ -102,6 +102,8 @@ pub(crate) struct Group {
     /// The last answer to an append between each two nodes.
     replies: BTreeMap<(NodeId, NodeId), Message>,
     pub(crate) notes: Vec<(NodeId, Note)>,
+    /// Whose losses an operator has put aside.
+    vouched: BTreeSet<NodeId>,
     /// What happened, a line each, for who wants to read it.
     pub(crate) told: Vec<String>,
 }
@@ -133,6 +135,7 @@ impl Group {
             messages: 0,
             replies: BTreeMap::new(),
             notes: vec![],
+            vouched: BTreeSet::new(),
             told: vec![],
         };
         for number in 1..=nodes {
@@ -183,6 +186,8 @@ impl Group {
             base: host.disk.base.clone(),
             snapshot: host.disk.snapshot.clone(),
             entries: host.disk.entries.clone(),
+            doubt: host.disk.doubt,
+            vote_certain: host.disk.vote_certain,
             settings: self.settings,
         };
         let rng = self.seed.split("raft", host.incarnation).split("of", u64::from(id.as_bytes()[0])).rng();
@@ -237,6 +242,34 @@ impl Group {
         for write in std::mem::take(&mut host.disk.pending).into_iter().take(small(kept)) {
             host.disk.apply(write);
         }
+    }
+
+    /// A node dies, and with it what its last durable writes wrote.
+    pub(crate) fn crash_and_lose(&mut self, id: NodeId, writes: usize, loss: Loss) {
+        self.crash(id);
+        self.host(id).disk.lose(writes, loss);
+    }
+
+    /// Whether what a node has lost may still matter.
+    pub(crate) fn has_doubt(&self, id: NodeId) -> bool {
+        let disk = &self.hosts[&id].disk;
+        disk.doubt.is_some() || !disk.vote_certain
+    }
+
+    /// Whether fewer than a quorum have lost something if `id` does, by whatever membership anybody has.
+    pub(crate) fn may_lose(&self, id: NodeId) -> bool {
+        let alone = |membership: &Membership| {
+            membership.voters().len() < 2 || (membership.is_joint() && membership.outgoing().len() < 2)
+        };
+        let memberships = self.hosts.values().flat_map(|host| {
+            let logged = host.disk.entries.iter().filter_map(|entry| match &entry.payload {
+                Payload::Membership(membership) => Some(membership.as_ref()),
+                Payload::Empty | Payload::Command(_) => None,
+            });
+            let running = host.raft.iter().map(Raft::membership);
+            logged.chain(running).chain([host.disk.base.membership.as_ref()])
+        });
+        self.hosts.keys().all(|other| *other == id || !self.has_doubt(*other)) && !memberships.into_iter().any(alone)
     }
 
     pub(crate) fn give(&mut self, id: NodeId, event: Event) {
@@ -319,6 +352,7 @@ impl Group {
                     assert!(index >= self.asked[&ticket], "a read sees all that was committed when it came");
                 }
             }
+            Effect::Settled => self.settled(id),
             Effect::Note(note) => {
                 if let Note::Leads { term } = note {
                     let first = *self.leaders.entry(term).or_insert(id);
@@ -339,6 +373,26 @@ impl Group {
             let found = raft.entry(index);
             assert!(found == Some(entry) || raft.base().index >= index, "a leader has what is committed: {found:?}");
         }
+    }
+
+    /// What a node has lost and others rely on is there again, or was never committed.
+    fn settled(&mut self, id: NodeId) {
+        let disk = &self.hosts[&id].disk;
+        assert!(self.has_doubt(id), "what was in doubt is settled once");
+        let newest = disk.entries.last().map_or(disk.base.position, |entry| entry.position);
+        for entry in disk.lost.iter().filter(|lost| self.committed.contains(lost)) {
+            let overruled = self.vouched.contains(&id);
+            assert!(overruled || disk.has(entry), "{entry:?} is lost, and settled by a log up to {newest}");
+        }
+        self.vouched.remove(&id);
+        self.host(id).disk.settled();
+        self.tell(&format!("{} has settled durably what it has lost", Named(id)));
+    }
+
+    /// An operator says that nothing matters of what a node has lost.
+    pub(crate) fn vouch(&mut self, id: NodeId, index: u64) {
+        self.vouched.insert(id);
+        self.give(id, Event::Settle { index });
     }
 
     fn send(&mut self, message: Message) {

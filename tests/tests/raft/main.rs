@@ -3,6 +3,8 @@
 
 mod chaos;
 mod disk;
+mod doubt;
+mod doubt_stories;
 mod group;
 mod stories;
 mod tables;

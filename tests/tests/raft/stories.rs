@@ -11,9 +11,9 @@ use dps_core::raft::{Event, Note, Raft, Refusal};
 use crate::group::{Group, World, node};
 use crate::words::Named;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-const fn millis(millis: u64) -> Duration {
+pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
@@ -25,7 +25,7 @@ fn group(voters: u8, nodes: u8) -> Group {
 }
 
 /// A leader is elected, and that is not part of the story.
-fn led(voters: u8, nodes: u8) -> (Group, NodeId) {
+pub(crate) fn led(voters: u8, nodes: u8) -> (Group, NodeId) {
     led_with(voters, nodes, Settings::STANDARD)
 }
 
@@ -38,11 +38,11 @@ fn led_with(voters: u8, nodes: u8, settings: Settings) -> (Group, NodeId) {
     (group, leader)
 }
 
-fn raft(group: &Group, id: NodeId) -> &Raft {
+pub(crate) fn raft(group: &Group, id: NodeId) -> &Raft {
     group.raft(id).expect("it is up")
 }
 
-fn others(group: &Group, than: &[NodeId]) -> Vec<NodeId> {
+pub(crate) fn others(group: &Group, than: &[NodeId]) -> Vec<NodeId> {
     group.nodes().into_iter().filter(|id| !than.contains(id)).collect()
 }
 
@@ -58,7 +58,7 @@ fn split(group: &mut Group, side: &[NodeId]) {
 }
 
 /// Nobody hears anybody but those on this side each other.
-fn only(group: &mut Group, side: &[NodeId]) {
+pub(crate) fn only(group: &mut Group, side: &[NodeId]) {
     group.cut.clear();
     for a in group.nodes() {
         for b in group.nodes() {
@@ -89,14 +89,14 @@ fn elect(group: &mut Group, id: NodeId, side: &[NodeId]) {
 }
 
 /// Runs until this is so.
-fn until(group: &mut Group, what: &str, is: impl Fn(&Group) -> bool) {
+pub(crate) fn until(group: &mut Group, what: &str, is: impl Fn(&Group) -> bool) {
     let until = group.now + 5 * SECOND;
     while !is(group) && group.advance(until) {}
     assert!(is(group), "never: {what}");
 }
 
 /// Compares with the story as it is written down.
-fn told(group: &Group, name: &str) {
+pub(crate) fn told(group: &Group, name: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);

@@ -64,6 +64,9 @@ fn words(body: &Body) -> String {
         Body::VoteReply { granted: true } => "you have my vote".to_owned(),
         Body::VoteReply { granted: false } => "you don't have my vote".to_owned(),
         Body::Append { prev, entries, commit, .. } => appended(*prev, entries, *commit),
+        Body::AppendReply { result: Appended::Matched { index }, counts: false, .. } => {
+            format!("I have all up to {index}, don't count that")
+        }
         Body::AppendReply { result: Appended::Matched { index }, .. } => format!("I have all up to {index}"),
         Body::AppendReply { result: Appended::Conflict { prev, hint }, .. } => {
             format!("my log differs at {prev}, perhaps not at {hint}")
@@ -76,6 +79,10 @@ fn words(body: &Body) -> String {
         Body::ReadReply { index: None, .. } => "I can't tell".to_owned(),
         Body::TimeoutNow { .. } => "lead".to_owned(),
         Body::Stale => "your term is over".to_owned(),
+        Body::Survey { round: 1 } => "I am back, and don't know what I have lost".to_owned(),
+        Body::Survey { .. } => "where does your log end?".to_owned(),
+        Body::SurveyReply { last, doubtful: false, .. } => format!("my log ends with {last}"),
+        Body::SurveyReply { last, doubtful: true, .. } => format!("my log ends with {last}, as far as I know"),
     }
 }
 

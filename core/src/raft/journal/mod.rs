@@ -19,7 +19,8 @@ use self::codec::State;
 use self::removal::Removal;
 use self::segment::Segment;
 use self::terms::Terms;
-use super::entry::{Entry, Payload, Position};
+pub use super::Doubt;
+use super::entry::{Entry, Payload};
 use super::membership::Membership;
 use super::{Base, Cut, Vote, Write};
 use crate::config::Config;
@@ -32,15 +33,6 @@ use crate::limits::{RELIED_VOLUMES_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::note::Note;
 use crate::time::{Instant, Now};
-
-/// What a log may have lost behind its last whole entry without anybody knowing (rule R2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Doubt {
-    /// The last whole entry.
-    pub last: Position,
-    /// The largest term seen.
-    pub term: u64,
-}
 
 /// What happens to the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -280,7 +272,7 @@ impl Journal {
     fn take(&mut self, item: Item) {
         match item {
             Item::Vote(vote) => {
-                (self.state.vote, self.state.vote_certain) = (vote, true);
+                self.state.vote = vote;
                 self.record(Kind::Vote, &codec::encode_vote(&vote));
             }
             Item::Base(base, cleared) => {
@@ -315,7 +307,8 @@ impl Journal {
                 }
             }
             Item::Resolved => {
-                if self.state.doubt.take().is_some() {
+                if self.state.doubt.take().is_some() || !self.state.vote_certain {
+                    self.state.vote_certain = true;
                     self.record(Kind::State, &codec::encode_state(&self.state));
                 }
             }

@@ -12,6 +12,7 @@ use crate::disk::Slot;
 use crate::disk::scan::{Scan, Scanner};
 use crate::disk::testing::{KEY, TestDisk, boot};
 use crate::id::{KEY_LEN, NodeId};
+use crate::raft::entry::Position;
 
 pub(super) const SETTLE_AFTER: Duration = Duration::from_millis(50);
 

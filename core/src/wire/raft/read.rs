@@ -42,8 +42,9 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
             Body::VoteReply { granted: granted("vote_reply.verdict", verdict)? }
         }
         From::Append(append) => self::append(append)?,
-        From::AppendReply(pb::AppendReply { session, result }) => {
-            Body::AppendReply { session, result: appended(result.ok_or(WireError::Missing("append_reply.result"))?)? }
+        From::AppendReply(pb::AppendReply { session, result, weight }) => {
+            let result = appended(result.ok_or(WireError::Missing("append_reply.result"))?)?;
+            Body::AppendReply { session, result, counts: counts("append_reply.weight", weight)? }
         }
         From::Install(pb::Install { session, snapshot: of }) => {
             Body::Install { session, snapshot: snapshot(of.ok_or(WireError::Missing("install.snapshot"))?)? }
@@ -51,7 +52,9 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
         From::Heartbeat(pb::Heartbeat { session, commit, round }) => {
             Body::Heartbeat { session, commit: at_most("heartbeat.commit", commit, INDEX_MAX)?, round }
         }
-        From::HeartbeatReply(pb::HeartbeatReply { session, round }) => Body::HeartbeatReply { session, round },
+        From::HeartbeatReply(pb::HeartbeatReply { session, round, weight }) => {
+            Body::HeartbeatReply { session, round, counts: counts("heartbeat_reply.weight", weight)? }
+        }
         From::Read(pb::Read { ticket }) => Body::Read { ticket },
         From::ReadReply(pb::ReadReply { asker, ticket, index }) => {
             let index = index.map(|index| at_most("read_reply.index", index, INDEX_MAX)).transpose()?;
@@ -59,6 +62,21 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
         }
         From::TimeoutNow(pb::TimeoutNow { last }) => Body::TimeoutNow { last: position("timeout_now.last", last)? },
         From::Stale(pb::Stale {}) => Body::Stale,
+        From::Survey(pb::Survey { round }) => Body::Survey { round },
+        From::SurveyReply(reply) => survey_reply(reply)?,
+    })
+}
+
+fn survey_reply(reply: pb::SurveyReply) -> Result<Body, WireError> {
+    let pb::SurveyReply { asker, round, last, standing, since, membership: of } = reply;
+    let of = of.ok_or(WireError::Missing("survey_reply.membership"))?;
+    Ok(Body::SurveyReply {
+        asker,
+        round,
+        last: position("survey_reply.last", last)?,
+        doubtful: doubtful("survey_reply.standing", standing)?,
+        since: at_most("survey_reply.since", since, INDEX_MAX)?,
+        membership: Arc::new(membership("survey_reply.membership", of)?),
     })
 }
 
@@ -158,6 +176,22 @@ fn granted(field: &'static str, found: i32) -> Result<bool, WireError> {
         Ok(pb::Verdict::Granted) => Ok(true),
         Ok(pb::Verdict::Refused) => Ok(false),
         Ok(pb::Verdict::Unspecified) | Err(_) => Err(WireError::Unknown { field, found }),
+    }
+}
+
+fn counts(field: &'static str, found: i32) -> Result<bool, WireError> {
+    match pb::Weight::try_from(found) {
+        Ok(pb::Weight::Unspecified) => Ok(true),
+        Ok(pb::Weight::None) => Ok(false),
+        Err(_) => Err(WireError::Unknown { field, found }),
+    }
+}
+
+fn doubtful(field: &'static str, found: i32) -> Result<bool, WireError> {
+    match pb::Standing::try_from(found) {
+        Ok(pb::Standing::Doubtful) => Ok(true),
+        Ok(pb::Standing::Settled) => Ok(false),
+        Ok(pb::Standing::Unspecified) | Err(_) => Err(WireError::Unknown { field, found }),
     }
 }
 

@@ -88,14 +88,22 @@ fn any_body() -> impl Strategy<Value = Body> {
             entries: entries.into(),
             commit
         }),
-        (number(), any_appended()).prop_map(|(session, result)| Body::AppendReply { session, result }),
+        (number(), any_appended(), any::<bool>()).prop_map(|(session, result, counts)| Body::AppendReply {
+            session,
+            result,
+            counts
+        }),
         (number(), any_snapshot()).prop_map(|(session, snapshot)| Body::Install { session, snapshot }),
         (number(), up_to(INDEX_MAX), number()).prop_map(|(session, commit, round)| Body::Heartbeat {
             session,
             commit,
             round
         }),
-        (number(), number()).prop_map(|(session, round)| Body::HeartbeatReply { session, round }),
+        (number(), number(), any::<bool>()).prop_map(|(session, round, counts)| Body::HeartbeatReply {
+            session,
+            round,
+            counts
+        }),
         number().prop_map(|ticket| Body::Read { ticket }),
         (number(), number(), prop::option::of(up_to(INDEX_MAX))).prop_map(|(asker, ticket, index)| Body::ReadReply {
             asker,
@@ -104,7 +112,17 @@ fn any_body() -> impl Strategy<Value = Body> {
         }),
         any_position().prop_map(|last| Body::TimeoutNow { last }),
         Just(Body::Stale),
+        number().prop_map(|round| Body::Survey { round }),
+        any_survey_reply(),
     ]
+}
+
+fn any_survey_reply() -> impl Strategy<Value = Body> {
+    let place = (any_position(), up_to(INDEX_MAX), any_membership().prop_map(Arc::new));
+    (up_to(u64::MAX), up_to(u64::MAX), place, any::<bool>()).prop_map(|(asker, round, place, doubtful)| {
+        let (last, since, membership) = place;
+        Body::SurveyReply { asker, round, last, doubtful, since, membership }
+    })
 }
 
 /// Any message within the bounds.
@@ -165,9 +183,13 @@ fn any_body_is_of_every_kind() {
         }
     }
     let kinds: Vec<_> = sample::bodies().iter().map(core::mem::discriminant).collect();
-    assert_eq!(kinds.len(), 15, "two of them are answers to entries, two entries");
+    assert_eq!(
+        kinds.len(),
+        20,
+        "three of them are answers to entries, two entries, and two answers to heartbeats and to surveys"
+    );
     assert!(kinds.iter().all(|kind| seen.contains(kind)));
-    assert_eq!(seen.len(), 13);
+    assert_eq!(seen.len(), 15);
 }
 
 #[test]

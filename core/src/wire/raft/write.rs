@@ -31,17 +31,19 @@ fn body(body: &Body) -> pb::raft::Body {
             entries: entries.iter().map(entry).collect(),
             commit: *commit,
         }),
-        Body::AppendReply { session, result } => {
-            To::AppendReply(pb::AppendReply { session: *session, result: Some(appended(result)) })
-        }
+        Body::AppendReply { session, result, counts } => To::AppendReply(pb::AppendReply {
+            session: *session,
+            result: Some(appended(result)),
+            weight: weight(*counts),
+        }),
         Body::Install { session, snapshot: of } => {
             To::Install(pb::Install { session: *session, snapshot: Some(snapshot(of)) })
         }
         Body::Heartbeat { session, commit, round } => {
             To::Heartbeat(pb::Heartbeat { session: *session, commit: *commit, round: *round })
         }
-        Body::HeartbeatReply { session, round } => {
-            To::HeartbeatReply(pb::HeartbeatReply { session: *session, round: *round })
+        Body::HeartbeatReply { session, round, counts } => {
+            To::HeartbeatReply(pb::HeartbeatReply { session: *session, round: *round, weight: weight(*counts) })
         }
         Body::Read { ticket } => To::Read(pb::Read { ticket: *ticket }),
         Body::ReadReply { asker, ticket, index } => {
@@ -49,6 +51,15 @@ fn body(body: &Body) -> pb::raft::Body {
         }
         Body::TimeoutNow { last } => To::TimeoutNow(pb::TimeoutNow { last: position(*last) }),
         Body::Stale => To::Stale(pb::Stale {}),
+        Body::Survey { round } => To::Survey(pb::Survey { round: *round }),
+        Body::SurveyReply { asker, round, last, doubtful, since, membership: of } => To::SurveyReply(pb::SurveyReply {
+            asker: *asker,
+            round: *round,
+            last: position(*last),
+            standing: standing(*doubtful),
+            since: *since,
+            membership: Some(membership(of)),
+        }),
     }
 }
 
@@ -70,6 +81,16 @@ const fn position(position: Position) -> Option<pb::Position> {
 fn verdict(granted: bool) -> i32 {
     let verdict = if granted { pb::Verdict::Granted } else { pb::Verdict::Refused };
     verdict.into()
+}
+
+fn weight(counts: bool) -> i32 {
+    let weight = if counts { pb::Weight::Unspecified } else { pb::Weight::None };
+    weight.into()
+}
+
+fn standing(doubtful: bool) -> i32 {
+    let standing = if doubtful { pb::Standing::Doubtful } else { pb::Standing::Settled };
+    standing.into()
 }
 
 fn cause(transfer: bool) -> i32 {

@@ -76,8 +76,10 @@ impl Run {
 #[derive(Debug)]
 pub(super) struct Replay {
     vote: Vote,
-    /// Whether no newer vote may have been lost.
-    vote_certain: bool,
+    /// Whether a newer vote may be among what was lost here.
+    vote_lost: bool,
+    /// Whether whoever wrote the journal had lost one already, so that no vote that it wrote since says anything.
+    vote_doubted: bool,
     accepted: u64,
     replicated: bool,
     /// Whether anything told of that.
@@ -104,7 +106,8 @@ impl Replay {
     pub(super) fn new(base: Base) -> Self {
         Self {
             vote: Vote::default(),
-            vote_certain: true,
+            vote_lost: false,
+            vote_doubted: false,
             accepted: 0,
             replicated: base.membership.members().len() > 1,
             replicated_known: false,
@@ -123,7 +126,7 @@ impl Replay {
     /// Records were lost here.
     pub(super) const fn lost(&mut self) {
         self.astray = true;
-        self.vote_certain = false;
+        self.vote_lost = true;
     }
 
     /// Whether something is missing in the log, or may be.
@@ -175,7 +178,7 @@ impl Replay {
         } else if vote.term > self.vote.term {
             self.vote = vote;
         }
-        self.vote_certain |= vote.term >= self.vote.term;
+        self.vote_lost &= vote.term < self.vote.term;
         self.term = self.term.max(vote.term);
         Ok(())
     }
@@ -273,7 +276,7 @@ impl Replay {
             return Err(BadBody);
         }
         self.voted(vote)?;
-        self.vote_certain &= vote_certain;
+        self.vote_doubted = !vote_certain;
         self.based(base)?;
         self.accepted = self.accepted.max(accepted);
         self.term = self.term.max(accepted).max(last.term).max(doubt.map_or(0, |doubt| doubt.term));
@@ -323,7 +326,7 @@ impl Replay {
     pub(super) fn to_state(&self) -> State {
         State {
             vote: self.vote(),
-            vote_certain: self.vote_certain,
+            vote_certain: !self.vote_lost && !self.vote_doubted,
             accepted: self.accepted,
             replicated: self.replicated,
             last: self.last(),

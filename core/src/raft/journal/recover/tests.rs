@@ -259,6 +259,39 @@ fn recovered_from(records: &[(Kind, Vec<u8>)]) -> Recovered {
     start(disk, 2, LONG, &group(1)).recovered
 }
 
+/// Who had lost a vote and goes on writes that down, and no later vote says that it was found again.
+#[test]
+fn a_lost_vote_stays_lost_until_that_is_settled() {
+    let vote = |term| (Kind::Vote, encode_vote(&Vote { term, candidate: Some(node(1)) }));
+    let base = Base { position: Position::ZERO, membership: group(3) };
+    let state = |vote_certain| {
+        let vote = Vote { term: 2, candidate: None };
+        let last = Position::ZERO;
+        let state =
+            Summary { vote, vote_certain, accepted: 2, replicated: true, last, doubt: None, base: base.clone() };
+        (Kind::State, encode_state(&state))
+    };
+    let lost = recovered_from(&[state(false), vote(3), vote(4)]);
+    assert_eq!((lost.vote_certain, lost.vote.term, lost.damages.len()), (false, 4, 0));
+    let settled = recovered_from(&[state(false), vote(3), state(true), vote(4)]);
+    assert_eq!((settled.vote_certain, settled.vote.term), (true, 4));
+    // And the journal that goes on says so, until it hears that it is settled.
+    for resolved in [false, true] {
+        let mut pen = Pen::create(FileKind::Journal, 1, Predecessor::default());
+        pen.writer.record(Kind::State, &state(false).1);
+        let mut disk = TestDisk::default();
+        pen.settle(&mut disk);
+        let mut desk = start(disk, 2, LONG, &group(3)).sit();
+        let vote = Some(Vote { term: 5, candidate: None });
+        desk.write(Write { vote, ..write(1) });
+        if resolved {
+            desk.step(Event::Resolved);
+        }
+        desk.settle();
+        assert_eq!(start(desk.disk, 3, LONG, &group(3)).recovered.vote_certain, resolved);
+    }
+}
+
 #[test]
 fn entries_that_a_base_covers_are_none_and_what_contradicts_it_goes() {
     let log = |term, index| (Kind::Log, encode_entry(&entry(term, index)));

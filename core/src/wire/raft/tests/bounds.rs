@@ -67,20 +67,28 @@ fn judge_snapshot(change: impl FnOnce(&mut pb::Snapshot)) -> Result<(), WireErro
     judge_body(pb::raft::Body::Install(install))
 }
 
-/// A membership in both places where there is one; they are judged alike.
+fn judge_survey(change: impl FnOnce(&mut pb::SurveyReply)) -> Result<(), WireError> {
+    let message = sample::message(sample::survey_reply(false));
+    let Some(pb::raft::Body::SurveyReply(mut reply)) = written(&message).body else { panic!("it is an answer") };
+    change(&mut reply);
+    judge_body(pb::raft::Body::SurveyReply(reply))
+}
+
+/// A membership in all places where there is one; they are judged alike.
 fn judge_membership(change: impl Fn(&mut pb::Membership)) -> Result<(), WireError> {
     let mut changed = install().snapshot.and_then(|snapshot| snapshot.membership).expect("it has one");
     change(&mut changed);
     let in_snapshot = judge_snapshot(|snapshot| snapshot.membership = Some(changed.clone()));
+    let in_answer = judge_survey(|reply| reply.membership = Some(changed.clone()));
     let in_entry = judge_payload(Some(pb::entry::Payload::Membership(changed)));
     let place = |error| match error {
         WireError::Membership { field, error } => {
-            assert_eq!(field, "append.entries.membership");
+            assert!(["append.entries.membership", "survey_reply.membership"].contains(&field));
             WireError::Membership { field: "install.snapshot.membership", error }
         }
         other => other,
     };
-    assert_eq!(in_entry.map_err(place), in_snapshot);
+    assert_eq!((in_entry.map_err(place), in_answer.map_err(place)), (in_snapshot, in_snapshot));
     in_snapshot
 }
 
@@ -134,7 +142,8 @@ fn numbers_end_at_their_maxima() {
     bounded("read_reply.index", INDEX_MAX, |index| {
         judge_body(To::ReadReply(pb::ReadReply { asker: u64::MAX, ticket: u64::MAX, index: Some(index) }))
     });
-    let reply = |result| judge_body(To::AppendReply(pb::AppendReply { session: u64::MAX, result: Some(result) }));
+    let reply =
+        |result| judge_body(To::AppendReply(pb::AppendReply { session: u64::MAX, result: Some(result), weight: 0 }));
     bounded("append_reply.matched.index", INDEX_MAX, |index| {
         reply(pb::append_reply::Result::Matched(pb::Matched { index }))
     });
@@ -142,6 +151,7 @@ fn numbers_end_at_their_maxima() {
         let hint = Some(pb::Position::default());
         reply(pb::append_reply::Result::Conflict(pb::Conflict { prev, hint }))
     });
+    bounded("survey_reply.since", INDEX_MAX, |since| judge_survey(|reply| reply.since = since));
     bounded("install.snapshot.bytes", SNAPSHOT_BYTES_MAX, |bytes| judge_snapshot(|snapshot| snapshot.bytes = bytes));
 }
 
@@ -169,9 +179,10 @@ fn positions_are_whole_and_within_bounds_wherever_they_are() {
     });
     bounded_position("append_reply.conflict.hint", |hint| {
         let result = Some(pb::append_reply::Result::Conflict(pb::Conflict { prev: 1, hint }));
-        judge_body(To::AppendReply(pb::AppendReply { session: 1, result }))
+        judge_body(To::AppendReply(pb::AppendReply { session: 1, result, weight: 0 }))
     });
     bounded_position("install.snapshot.last", |last| judge_snapshot(|snapshot| snapshot.last = last));
+    bounded_position("survey_reply.last", |last| judge_survey(|reply| reply.last = last));
     bounded_position("timeout_now.last", |last| judge_body(To::TimeoutNow(pb::TimeoutNow { last })));
 }
 
@@ -187,6 +198,15 @@ fn a_choice_is_one_of_those_that_mean_something() {
         let vote = To::VoteReply(pb::VoteReply { verdict: found });
         assert_eq!(judge_body(vote), expected("vote_reply.verdict"));
         assert_eq!(judge_body(To::Vote(pb::Vote { last, cause: found })), expected("vote.cause"));
+        assert_eq!(judge_survey(|reply| reply.standing = found), expected("survey_reply.standing"));
+        // What was added later may be missing.
+        let known = (0..=1).contains(&found);
+        let expected = |field| if known { Ok(()) } else { Err(WireError::Unknown { field, found }) };
+        let heard = To::HeartbeatReply(pb::HeartbeatReply { session: 1, round: 1, weight: found });
+        assert_eq!(judge_body(heard), expected("heartbeat_reply.weight"));
+        let result = Some(pb::append_reply::Result::Matched(pb::Matched { index: 1 }));
+        let appended = To::AppendReply(pb::AppendReply { session: 1, result, weight: found });
+        assert_eq!(judge_body(appended), expected("append_reply.weight"));
     }
 }
 
@@ -196,15 +216,16 @@ fn what_must_be_there_is_missed() {
     let missing = |field| Err(WireError::Missing(field));
     assert_eq!(judge(&pb::Raft { body: None, ..with_body(To::Stale(pb::Stale {})) }), missing("body"));
     assert_eq!(
-        judge_body(To::AppendReply(pb::AppendReply { session: 1, result: None })),
+        judge_body(To::AppendReply(pb::AppendReply { session: 1, result: None, weight: 0 })),
         missing("append_reply.result")
     );
     assert_eq!(judge_body(To::Install(pb::Install { session: 1, snapshot: None })), missing("install.snapshot"));
     assert_eq!(judge_snapshot(|snapshot| snapshot.membership = None), missing("install.snapshot.membership"));
     assert_eq!(judge_payload(None), missing("append.entries.payload"));
-    // A body of a later version: field 18.
+    assert_eq!(judge_survey(|reply| reply.membership = None), missing("survey_reply.membership"));
+    // A body of a later version: field 20.
     let later = pb::Raft { body: None, ..with_body(To::Stale(pb::Stale {})) }.encode_to_vec();
-    assert_eq!(decode(&[&later[..], &[0x92, 0x01, 0]].concat()).map(drop), missing("body"));
+    assert_eq!(decode(&[&later[..], &[0xa2, 0x01, 0]].concat()).map(drop), missing("body"));
 }
 
 #[test]
@@ -316,6 +337,8 @@ fn a_bomb_of_empty_items_is_refused_before_it_is_decoded() {
     assert_eq!(judge_snapshot(|snapshot| snapshot.membership = Some(bomb(0))), Err(decoded));
     let counted = WireError::TooMany { field: "nodes", max: NODES_MAX };
     assert_eq!(judge_snapshot(|snapshot| snapshot.membership = Some(bomb(1))), Err(counted));
+    assert_eq!(judge_survey(|reply| reply.membership = Some(bomb(0))), Err(decoded));
+    assert_eq!(judge_survey(|reply| reply.membership = Some(bomb(1))), Err(counted));
     let in_entry = |more| {
         judge_append(|append| {
             append.entries.truncate(1);

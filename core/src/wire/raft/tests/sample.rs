@@ -58,7 +58,12 @@ pub(in crate::wire) fn entries() -> Vec<Entry> {
     payloads.into_iter().zip(12..).map(|(payload, index)| Entry { position: at(9, index), payload }).collect()
 }
 
-/// One of each kind; of entries and of their answers one of each form.
+pub(in crate::wire) fn survey_reply(doubtful: bool) -> Body {
+    let (last, membership) = (at(8, 18), Arc::new(membership()));
+    Body::SurveyReply { asker: 4, round: 2, last, doubtful, since: 7, membership }
+}
+
+/// One of each kind; of entries, of their answers and of those to a survey one of each form.
 pub(in crate::wire) fn bodies() -> Vec<Body> {
     vec![
         Body::PreVote { last: at(8, 11) },
@@ -67,14 +72,19 @@ pub(in crate::wire) fn bodies() -> Vec<Body> {
         Body::VoteReply { granted: false },
         Body::Append { session: 21, prev: at(8, 11), entries: entries().into(), commit: 10 },
         Body::Append { session: 21, prev: Position::ZERO, entries: Arc::from([]), commit: 0 },
-        Body::AppendReply { session: 21, result: Appended::Matched { index: 15 } },
-        Body::AppendReply { session: 21, result: Appended::Conflict { prev: 15, hint: at(4, 5) } },
+        Body::AppendReply { session: 21, result: Appended::Matched { index: 15 }, counts: true },
+        Body::AppendReply { session: 21, result: Appended::Conflict { prev: 15, hint: at(4, 5) }, counts: true },
         Body::Install { session: 22, snapshot: snapshot() },
         Body::Heartbeat { session: 23, commit: 16, round: 31 },
-        Body::HeartbeatReply { session: 23, round: 31 },
+        Body::HeartbeatReply { session: 23, round: 31, counts: true },
         Body::Read { ticket: 41 },
         Body::ReadReply { asker: 2, ticket: 41, index: Some(0) },
         Body::TimeoutNow { last: at(8, 17) },
         Body::Stale,
+        Body::AppendReply { session: 21, result: Appended::Matched { index: 15 }, counts: false },
+        Body::HeartbeatReply { session: 23, round: 31, counts: false },
+        Body::Survey { round: 2 },
+        survey_reply(false),
+        survey_reply(true),
     ]
 }
