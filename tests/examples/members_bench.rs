@@ -4,7 +4,7 @@
 //! figure is of one run after the other on the same disk; clients talk to all members in turn, as a load balancer would have it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 use dps_tests::members::{Members, ask};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+/// A line of the table.
+macro_rules! say {
+    ($($words:tt)*) => { writeln!(io::stdout(), $($words)*)? };
+}
 
 /// Clients of each pass.
 const CLIENTS: [usize; 3] = [1, 64, 256];
@@ -207,9 +212,15 @@ fn main() -> io::Result<()> {
     let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(4);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut rows = Vec::new();
-    println!(
+    say!(
         "{:>6} {:>6} {:>7} {:>10} {:>10} {:>10} {:>7}",
-        "what", "of", "clients", "per second", "p50 ms", "p99 ms", "failed"
+        "what",
+        "of",
+        "clients",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "failed"
     );
     let mut measure = |service: &dyn Service| -> io::Result<()> {
         for reads in [false, true] {
@@ -217,7 +228,7 @@ fn main() -> io::Result<()> {
                 let Pass { per_second, p50, p99, failed } = runtime.block_on(pass(service, clients, seconds, reads))?;
                 let what = if reads { "get" } else { "put" };
                 let [p50, p99] = [p50, p99].map(|time| time.as_secs_f64() * 1e3);
-                println!(
+                say!(
                     "{what:>6} {:>6} {clients:>7} {per_second:>10.0} {p50:>10.2} {p99:>10.2} {failed:>7}",
                     service.name()
                 );
@@ -231,11 +242,11 @@ fn main() -> io::Result<()> {
     measure(&Dps(members))?;
     match Etcd::start() {
         Ok(etcd) => measure(&etcd)?,
-        Err(error) => println!("etcd is left out: {error}"),
+        Err(error) => say!("etcd is left out: {error}"),
     }
     let (ours, theirs) = rows.split_at(2 * CLIENTS.len());
     for ((what, clients, ours), (_, _, theirs)) in ours.iter().zip(theirs) {
-        println!("{what} at {clients}: {:.2} times as many", ours / theirs);
+        say!("{what} at {clients}: {:.2} times as many", ours / theirs);
     }
     Ok(())
 }

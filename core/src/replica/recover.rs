@@ -63,13 +63,13 @@ enum Stage {
     Content {
         log: Box<Log>,
         ends: BTreeMap<u64, End>,
-        intake: Intake,
+        intake: Box<Intake>,
         bad: Option<BadSnapshot>,
     },
     Ready {
         log: Box<Log>,
         ends: BTreeMap<u64, End>,
-        loaded: Option<(Ledger, Snapshot)>,
+        loaded: Option<Box<(Ledger, Snapshot)>>,
     },
     Halted(HaltReason),
 }
@@ -190,7 +190,7 @@ impl Recovery {
         &mut self,
         log: Box<Log>,
         mut ends: BTreeMap<u64, End>,
-        intake: Intake,
+        intake: Box<Intake>,
         bad: Option<BadSnapshot>,
     ) -> (Stage, Option<Step>) {
         let Some((&index, &end)) = ends.last_key_value() else {
@@ -210,11 +210,11 @@ impl Recovery {
             return (Stage::Content { log, ends, intake, bad }, Some(Step::Disk(request)));
         }
         match bad.map_or_else(|| intake.finish(&end), Err) {
-            Ok(loaded) => (Stage::Ready { log, ends, loaded: Some(loaded) }, None),
+            Ok(loaded) => (Stage::Ready { log, ends, loaded: Some(Box::new(loaded)) }, None),
             Err(bad) => {
                 ends.remove(&index);
                 self.reject(index, bad);
-                (Stage::Content { log, ends, intake: Intake::default(), bad: None }, None)
+                (Stage::Content { log, ends, intake: Box::default(), bad: None }, None)
             }
         }
     }
@@ -228,7 +228,7 @@ impl Recovery {
         let Some(Stage::Ready { log, ends, loaded }) = self.stage else { panic!("the member is not ready") };
         let Log { vote, vote_certain, doubtful, base, entries, volumes, damages, journal, .. } = *log;
         let count = entries.len() as u64;
-        let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |(ledger, snapshot)| (ledger, Some(snapshot)));
+        let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |loaded| (loaded.0, Some(loaded.1)));
         let (applied, members) = match &snapshot {
             Some(snapshot) => (snapshot.last, Arc::clone(&snapshot.membership)),
             None => (base.position, Arc::clone(&base.membership)),
@@ -265,7 +265,7 @@ impl Recovery {
 
 fn read_ends(log: Box<Log>, left: VecDeque<(u64, u64)>, ends: BTreeMap<u64, End>) -> (Stage, Option<Step>) {
     let Some((index, len)) = left.front().copied() else {
-        return (Stage::Content { log, ends, intake: Intake::default(), bad: None }, None);
+        return (Stage::Content { log, ends, intake: Box::default(), bad: None }, None);
     };
     let end_len = END_LEN as u64;
     let len_of_end = u32::try_from(end_len).expect("an end is small");

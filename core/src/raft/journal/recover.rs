@@ -335,7 +335,8 @@ impl Recovery {
             let (number, offset, position) = self.last_place.unwrap_or_default();
             self.report(File::Journal(number), offset, position, DamageKind::Missing);
         }
-        if ending.cut.is_some() && self.replay.may_be_replicated(self.is_damaged) {
+        // What is missing may have been acknowledged to others, and so may what was cut.
+        if (ending.cut.is_some() || self.replay.has_hole()) && self.replay.may_be_replicated(self.is_damaged) {
             self.replay.doubt();
         }
         if let Some((file, error)) = ending.refused {

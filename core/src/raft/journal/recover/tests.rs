@@ -259,6 +259,19 @@ fn recovered_from(records: &[(Kind, Vec<u8>)]) -> Recovered {
     start(disk, 2, LONG, &group(1)).recovered
 }
 
+/// What was in a hole may have been acknowledged to others, whatever is known of votes.
+#[test]
+fn a_hole_in_a_log_of_several_nodes_leaves_it_in_doubt() {
+    for voters in [1, 3] {
+        let vote = Write { vote: Some(Vote { term: 2, candidate: None }), ..write(3) };
+        let mut disk = lived(voters, [entries(1, 1, 1..=2), entries(2, 1, 3..=3), vote], true);
+        rot(&mut disk, 1, Kind::Log);
+        let recovered = start(disk, 2, LONG, &group(voters)).recovered;
+        assert_eq!((recovered.damages.len(), recovered.vote_certain), (1, true));
+        assert_eq!(recovered.doubtful.is_some(), voters > 1, "{voters} voters");
+    }
+}
+
 /// Who had lost a vote and goes on writes that down, and no later vote says that it was found again.
 #[test]
 fn a_lost_vote_stays_lost_until_that_is_settled() {
