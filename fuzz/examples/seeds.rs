@@ -21,9 +21,9 @@ use dps_core::raft::entry::{Entry, Payload, Position};
 use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Appended, Body, Message};
 use dps_core::raft::snapshot::Snapshot;
+use dps_core::replica::Message as Told;
 use dps_core::rng::Seed;
 use dps_core::time::WallTime;
-use dps_core::replica::Message as Told;
 use dps_core::wire::control;
 use dps_core::wire::frame;
 

@@ -47,7 +47,9 @@ fn recover(memory: &mut Memory, boot: u64, read_only: Option<DiskError>) -> Reco
     let config = Config::new(RawConfig::STANDARD).expect("the standard configuration is valid");
     let segments = memory.numbered(|file| match file {
         File::Journal(number) => Some(number),
-        File::Volume(_) | File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+        File::Volume(_) | File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
+            None
+        }
     });
     let mut recovery = Recovery::new(&config, boot_record(boot), segments, read_only);
     loop {

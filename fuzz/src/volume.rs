@@ -89,7 +89,9 @@ fn recover(memory: &mut Memory, boot: u64, floors: &Floors, read_only: Option<Di
     let config = Config::new(RawConfig::STANDARD).expect("the standard configuration is valid");
     let volumes = memory.numbered(|file| match file {
         File::Volume(number) => Some(number),
-        File::Journal(_) | File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => None,
+        File::Journal(_) | File::Slot(_) | File::Snapshot(_) | File::Checkpoint(_) | File::Reserve | File::Stage(_) => {
+            None
+        }
     });
     let mut recovery = Recovery::new(&config, boot_record(boot), volumes, floors.clone(), read_only);
     loop {

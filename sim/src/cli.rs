@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::group::GroupSetup;
 use crate::plan::Plan;
 use crate::swarm::{SwarmOptions, swarm};
 use crate::{RunOptions, RunResult, Scenario, Setup, mutants, report, run};
@@ -121,7 +122,16 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn run_command(args: &RunArgs) -> anyhow::Result<u8> {
-    let mut setup = Setup::draw_for(args.seed, args.scenario);
+    let (setup, drawn) = match args.scenario {
+        Scenario::Keystore | Scenario::Reclaim => {
+            let setup = Setup::draw_for(args.seed, args.scenario);
+            (setup.to_string(), setup.plan)
+        }
+        Scenario::Raft => {
+            let setup = GroupSetup::draw(args.seed);
+            (setup.to_string(), setup.plan)
+        }
+    };
     let plan = match &args.plan {
         None => None,
         Some(path) => {
@@ -130,13 +140,13 @@ fn run_command(args: &RunArgs) -> anyhow::Result<u8> {
             Some(Plan::parse(&text)?)
         }
     };
-    setup.plan = plan.clone().unwrap_or(setup.plan);
+    let shown = plan.as_ref().unwrap_or(&drawn).to_toml();
     if args.print_plan {
-        print(&setup.plan.to_toml())?;
+        print(&shown)?;
         return Ok(0);
     }
     if args.verbose > 0 && !args.json {
-        print(&format!("{setup}\n{}\n", setup.plan.to_toml()))?;
+        print(&format!("{setup}\n{shown}\n"))?;
     }
     let trace_lines = if args.verbose > 1 { usize::MAX } else { 0 };
     let options = RunOptions { scenario: args.scenario, plan, twin: args.twin, trace_lines, ..RunOptions::default() };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::group::Rows;
 use crate::plan::FaultKind;
 
 /// What the node was doing when a fault struck. Several may hold at once, and then each counts.
@@ -58,6 +59,8 @@ pub struct Exercise {
     pub boots: u64,
     /// Whether the run could be judged live: the store was not damaged beyond what it can serve.
     pub judged_live: bool,
+    /// What a group exercised; empty in the scenarios of one store.
+    pub group: Rows,
 }
 
 impl Exercise {
@@ -68,6 +71,12 @@ impl Exercise {
     #[must_use]
     pub const fn counts(&self) -> bool {
         self.acknowledged >= Self::ACKNOWLEDGED_MIN && self.under_write > 0
+    }
+
+    /// Whether a run of a group counts: enough operations, and a fault of the network or while a write was pending.
+    #[must_use]
+    pub const fn counts_as_group(&self) -> bool {
+        self.acknowledged >= Self::ACKNOWLEDGED_MIN / 2 && self.group.is_faulty()
     }
 
     pub(crate) fn hit(&mut self, kind: FaultKind, phases: &[ProtocolPhase]) {

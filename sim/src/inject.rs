@@ -4,6 +4,7 @@ use dps_core::disk::DiskRequest;
 use dps_core::id::RequestId;
 use dps_core::node::{Reply, Request, RequestError};
 use dps_core::note::Note;
+use dps_core::raft;
 
 use crate::disk::{Disk, FileClass, Survive, Ticket};
 use crate::plan::{Action, Point};
@@ -16,6 +17,7 @@ impl Point {
             Note::Serving { .. } => Some(Self::Serving),
             Note::Settled => Some(Self::Settled),
             Note::Created(file) => Some(Self::Created { file: FileClass::of(*file) }),
+            Note::Group(raft::Note::AsksForVotes { .. }) => Some(Self::Standing),
             Note::Sealed(file) => Some(Self::Sealed { file: FileClass::of(*file) }),
             _ => None,
         }
@@ -191,7 +193,7 @@ impl<M: Subject> World<M> {
     }
 }
 
-fn strike_disk(disk: &mut Disk, at: u64, action: Action, duration_ns: u64) -> bool {
+pub(crate) fn strike_disk(disk: &mut Disk, at: u64, action: Action, duration_ns: u64) -> bool {
     match action {
         Action::BitRot { target } => return disk.rot(target),
         Action::LatentError { target } => return disk.lose_sector(target),

@@ -11,6 +11,7 @@ pub mod disk;
 mod draws;
 pub mod exercise;
 mod filling;
+pub mod group;
 mod host;
 mod inject;
 pub mod linear;
@@ -52,6 +53,8 @@ pub enum Scenario {
     /// The same, with collections and purges among them, so that space comes back while they work.
     #[default]
     Reclaim,
+    /// A group of members that agree on a ledger, and clients of it.
+    Raft,
 }
 
 impl Scenario {
@@ -61,6 +64,7 @@ impl Scenario {
         match self {
             Self::Keystore => "keystore",
             Self::Reclaim => "reclaim",
+            Self::Raft => "raft",
         }
     }
 }
@@ -118,7 +122,12 @@ impl RunResult {
 /// Runs a scenario from a seed with the real node. A panic of the node is a violation, not a panic.
 #[must_use]
 pub fn run(seed: u64, options: &RunOptions) -> RunResult {
-    run_with(seed, options, |setup: &Setup, seed: Seed| Node::new(setup.config(), seed))
+    match options.scenario {
+        Scenario::Keystore | Scenario::Reclaim => {
+            run_with(seed, options, |setup: &Setup, seed: Seed| Node::new(setup.config(), seed))
+        }
+        Scenario::Raft => group::run(seed, options),
+    }
 }
 
 /// Runs a scenario with any machine that takes a node's events: a fake, or a node with a fault built in.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::exercise::{Exercise, ProtocolPhase};
 use crate::plan::FaultKind;
 use crate::swarm::{SwarmResult, excuse};
-use crate::{RunResult, Violation};
+use crate::{RunResult, Scenario, Violation};
 
 #[derive(Serialize)]
 struct RunLine<'a> {
@@ -127,6 +127,16 @@ pub(crate) fn swarm_text(result: &SwarmResult, wall_seconds: f64) -> String {
     );
     let (counted, live) = (percent(result.counted), percent(result.judged_live));
     let _ = writeln!(text, "{counted} % of the runs count, {live} % were judged live");
+    if result.scenario == Scenario::Raft {
+        let _ = writeln!(text, "what happened: in % of the runs, and how often in all:");
+        for (row, (runs, sum)) in &result.group {
+            let _ = writeln!(text, "{:>7.1} {sum:>10}  {row}", percent(*runs));
+        }
+        for below in result.below_floor() {
+            let _ = writeln!(text, "below the floor: {below}");
+        }
+        return text;
+    }
     let _ = writeln!(text, "runs in which a fault struck, by what the node was doing, in % (- with excuse):");
     let _ = write!(text, "{:>15}", "");
     for phase in ProtocolPhase::ALL {

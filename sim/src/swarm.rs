@@ -51,6 +51,8 @@ pub struct SwarmResult {
     pub wall_ns_max: u64,
     /// In how many runs each cell was hit.
     pub cells: BTreeMap<(FaultKind, ProtocolPhase), u64>,
+    /// In how many runs each row of a group was counted, and how often in all.
+    pub group: BTreeMap<String, (u64, u64)>,
 }
 
 /// A swarm of fewer runs is not judged by its floors.
@@ -82,7 +84,11 @@ impl SwarmResult {
     fn add(&mut self, result: RunResult) {
         let exercise: &Exercise = &result.exercise;
         self.runs += 1;
-        self.counted += u64::from(exercise.counts());
+        let counts = match self.scenario {
+            Scenario::Keystore | Scenario::Reclaim => exercise.counts(),
+            Scenario::Raft => exercise.counts_as_group(),
+        };
+        self.counted += u64::from(counts);
         self.judged_live += u64::from(exercise.judged_live);
         self.acknowledged += exercise.acknowledged;
         self.boots += exercise.boots;
@@ -91,6 +97,10 @@ impl SwarmResult {
         self.wall_ns_max = self.wall_ns_max.max(result.wall_ns);
         for cell in exercise.cells.keys().copied().collect::<BTreeSet<_>>() {
             *self.cells.entry(cell).or_default() += 1;
+        }
+        for (row, count) in exercise.group.rows() {
+            let (runs, sum) = self.group.entry(row).or_default();
+            (*runs, *sum) = (*runs + 1, *sum + count);
         }
         let earlier = self.failed.as_ref().is_none_or(|failed| failed.seed > result.seed);
         if !result.violations.is_empty() && earlier {
@@ -112,6 +122,12 @@ impl SwarmResult {
         };
         share("enough was done under faults", self.counted, COUNTED_PERCENT_MIN);
         share("liveness was judged", self.judged_live, LIVE_PERCENT_MIN);
+        if self.scenario == Scenario::Raft {
+            for (row, percent_min) in crate::group::FLOORS {
+                share(row, self.group.get(row).map_or(0, |(runs, _)| *runs), percent_min);
+            }
+            return below;
+        }
         for kind in FaultKind::ALL {
             for phase in ProtocolPhase::ALL {
                 if excuse(self.scenario, kind, phase).is_none() {

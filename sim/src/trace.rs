@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
-use dps_core::disk::{DiskReply, DiskRequest};
+use dps_core::disk::{DiskReply, DiskRequest, DiskResult};
+use dps_core::id::OpId;
 use dps_core::node::{Effect, Event, Reply, Request};
 
 /// A hash that is fed piece by piece. It tells runs apart; nobody attacks it.
@@ -11,7 +12,7 @@ use dps_core::node::{Effect, Event, Reply, Request};
 pub(crate) struct TraceHash(u64);
 
 impl TraceHash {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(0x6470_7320_7369_6d31)
     }
 
@@ -26,7 +27,7 @@ impl TraceHash {
     }
 
     /// Bodies count by length and checksum.
-    fn body(&mut self, bytes: &[u8]) {
+    pub(crate) fn body(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.number(u64::from(crc32fast::hash(bytes)));
     }
@@ -40,6 +41,34 @@ impl fmt::Write for TraceHash {
             self.number(u64::from_le_bytes(word));
         }
         Ok(())
+    }
+}
+
+/// What a trace has of an event or an effect.
+pub(crate) trait Traced {
+    /// Feeds everything that must be the same in every run, bodies by length and checksum.
+    fn digest(&self, hash: &mut TraceHash);
+    /// One line of text, bodies by their length.
+    fn brief(&self) -> String;
+}
+
+impl Traced for Event {
+    fn digest(&self, hash: &mut TraceHash) {
+        digest_event(hash, self);
+    }
+
+    fn brief(&self) -> String {
+        Brief::event(self)
+    }
+}
+
+impl Traced for Effect {
+    fn digest(&self, hash: &mut TraceHash) {
+        digest_effect(hash, self);
+    }
+
+    fn brief(&self) -> String {
+        Brief::effect(self)
     }
 }
 
@@ -71,17 +100,17 @@ impl Trace {
         self.lines.into()
     }
 
-    pub(crate) fn event(&mut self, at: u64, host: u32, event: &Event) {
+    pub(crate) fn event(&mut self, at: u64, host: u32, event: &impl Traced) {
         self.events += 1;
         self.head(at, host, 1);
-        digest_event(&mut self.hash, event);
-        self.line(at, host, || format!("-> {}", Brief::event(event)));
+        event.digest(&mut self.hash);
+        self.line(at, host, || format!("-> {}", event.brief()));
     }
 
-    pub(crate) fn effect(&mut self, at: u64, host: u32, effect: &Effect) {
+    pub(crate) fn effect(&mut self, at: u64, host: u32, effect: &impl Traced) {
         self.head(at, host, 2);
-        digest_effect(&mut self.hash, effect);
-        self.line(at, host, || format!("<- {}", Brief::effect(effect)));
+        effect.digest(&mut self.hash);
+        self.line(at, host, || format!("<- {}", effect.brief()));
     }
 
     /// Something that the world did to a host, with a number that must be the same in every run.
@@ -109,23 +138,26 @@ impl Trace {
     }
 }
 
-fn debug(hash: &mut TraceHash, value: &dyn fmt::Debug) {
+pub(crate) fn debug(hash: &mut TraceHash, value: &dyn fmt::Debug) {
     let _ = write!(hash, "{value:?}");
+}
+
+/// The end of a disk request, whoever hears of it.
+pub(crate) fn digest_result(hash: &mut TraceHash, op: OpId, result: &DiskResult) {
+    hash.number(2);
+    hash.number(op.boot);
+    hash.number(op.sequence);
+    match result {
+        Ok(DiskReply::Read(bytes)) => hash.body(bytes),
+        Ok(DiskReply::Verified(chunk)) => hash.body(chunk.bytes()),
+        other => debug(hash, other),
+    }
 }
 
 fn digest_event(hash: &mut TraceHash, event: &Event) {
     match event {
         Event::Wake => hash.number(1),
-        Event::DiskDone { op, result } => {
-            hash.number(2);
-            hash.number(op.boot);
-            hash.number(op.sequence);
-            match result {
-                Ok(DiskReply::Read(bytes)) => hash.body(bytes),
-                Ok(DiskReply::Verified(chunk)) => hash.body(chunk.bytes()),
-                other => debug(hash, other),
-            }
-        }
+        Event::DiskDone { op, result } => digest_result(hash, *op, result),
         Event::Requested { id, request } => {
             hash.number(3);
             hash.number(id.0);
@@ -137,20 +169,23 @@ fn digest_event(hash: &mut TraceHash, event: &Event) {
     }
 }
 
+/// A disk request, whoever issues it.
+pub(crate) fn digest_request(hash: &mut TraceHash, op: OpId, request: &DiskRequest) {
+    hash.number(4);
+    hash.number(op.boot);
+    hash.number(op.sequence);
+    if let DiskRequest::Append { file, offset, parts } = request {
+        debug(hash, file);
+        hash.number(*offset);
+        parts.iter().for_each(|part| hash.body(part));
+    } else {
+        debug(hash, request);
+    }
+}
+
 fn digest_effect(hash: &mut TraceHash, effect: &Effect) {
     match effect {
-        Effect::Disk { op, request } => {
-            hash.number(4);
-            hash.number(op.boot);
-            hash.number(op.sequence);
-            if let DiskRequest::Append { file, offset, parts } = request {
-                debug(hash, file);
-                hash.number(*offset);
-                parts.iter().for_each(|part| hash.body(part));
-            } else {
-                debug(hash, request);
-            }
-        }
+        Effect::Disk { op, request } => digest_request(hash, *op, request),
         Effect::Reply { id, reply, last } => {
             hash.number(5);
             hash.number(id.0);
@@ -167,26 +202,38 @@ fn digest_effect(hash: &mut TraceHash, effect: &Effect) {
 }
 
 /// One line of text for an event or effect, bodies by their length.
-struct Brief;
+pub(crate) struct Brief;
 
 impl Brief {
-    fn event(event: &Event) -> String {
-        match event {
-            Event::DiskDone { op, result: Ok(DiskReply::Read(bytes)) } => {
+    pub(crate) fn result(op: OpId, result: &DiskResult) -> String {
+        match result {
+            Ok(DiskReply::Read(bytes)) => {
                 format!("disk done {}.{}: read {} bytes", op.boot, op.sequence, bytes.len())
             }
-            Event::DiskDone { op, result } => format!("disk done {}.{}: {result:?}", op.boot, op.sequence),
+            other => format!("disk done {}.{}: {other:?}", op.boot, op.sequence),
+        }
+    }
+
+    pub(crate) fn request(op: OpId, request: &DiskRequest) -> String {
+        match request {
+            DiskRequest::Append { file, offset, parts } => {
+                let parts: Vec<usize> = parts.iter().map(bytes::Bytes::len).collect();
+                format!("disk {}.{}: append to {file} at {offset}, parts {parts:?}", op.boot, op.sequence)
+            }
+            other => format!("disk {}.{}: {other:?}", op.boot, op.sequence),
+        }
+    }
+
+    fn event(event: &Event) -> String {
+        match event {
+            Event::DiskDone { op, result } => Self::result(*op, result),
             Event::Wake | Event::Requested { .. } => format!("{event:?}"),
         }
     }
 
     fn effect(effect: &Effect) -> String {
         match effect {
-            Effect::Disk { op, request: DiskRequest::Append { file, offset, parts } } => {
-                let parts: Vec<usize> = parts.iter().map(bytes::Bytes::len).collect();
-                format!("disk {}.{}: append to {file} at {offset}, parts {parts:?}", op.boot, op.sequence)
-            }
-            Effect::Disk { op, request } => format!("disk {}.{}: {request:?}", op.boot, op.sequence),
+            Effect::Disk { op, request } => Self::request(*op, request),
             Effect::Reply { id, reply: Ok(Reply::Data(bytes)), last } => {
                 format!("reply {}: {} bytes of data, last {last}", id.0, bytes.len())
             }

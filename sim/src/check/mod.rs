@@ -42,6 +42,11 @@ impl Class {
 /// Every checker by name, in the order of the table in ARCHITECTURE.md.
 pub(crate) const CHECKERS: [&str; 13] = ["S1", "S2", "S3", "S4", "S7", "S8", "D1", "L1", "W1", "W2", "W3", "W4", "P0"];
 
+/// Whether there is such a checker, of one store or of a group.
+pub(crate) fn is_known(checker: &str) -> bool {
+    CHECKERS.contains(&checker) || crate::group::CHECKERS.contains(&checker)
+}
+
 /// A property that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
@@ -74,7 +79,7 @@ impl Findings {
     }
 
     pub(crate) fn add(&mut self, violation: Violation) {
-        assert!(CHECKERS.contains(&violation.checker), "{} is not in the list of checkers", violation.checker);
+        assert!(is_known(violation.checker), "{} is not in the list of checkers", violation.checker);
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(violation);
         }

@@ -86,6 +86,11 @@ impl Directory {
         self.current.iter().map(|(file, inode)| (*file, *inode))
     }
 
+    /// What a crash leaves at least.
+    pub(super) fn durable(&self) -> impl Iterator<Item = (File, Inode)> + '_ {
+        self.durable.iter().map(|(file, inode)| (*file, *inode))
+    }
+
     /// Whether the file is there after any crash.
     pub(super) fn is_durable(&self, file: File) -> bool {
         self.durable.contains_key(&file)

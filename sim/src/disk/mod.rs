@@ -209,6 +209,11 @@ impl Disk {
         Some(self.media[&self.directory.get(file)?].current())
     }
 
+    /// Every file that a loss of power leaves at least, with the bytes that it leaves of it.
+    pub fn durable_files(&self) -> impl Iterator<Item = (File, &[u8])> {
+        self.directory.durable().map(|(file, inode)| (file, self.media[&inode].durable()))
+    }
+
     /// The CRC-32 over every file: name, what readers see, and what a crash would leave at least.
     #[must_use]
     pub fn digest(&self) -> u32 {

@@ -79,11 +79,25 @@ fn draw_storm(rng: &mut Rng, horizon_ns: u64, plan: &mut Plan) {
 }
 
 /// How often a point is reached in a run, as a power of two.
-const fn rarity(point: Point) -> u64 {
+pub(crate) const fn rarity(point: Point) -> u64 {
     match point {
         Point::Serving | Point::Publishing | Point::Removing => 3,
         Point::Settled | Point::Created { .. } | Point::Sealed { .. } => 5,
-        Point::Appending { .. } | Point::Syncing { .. } | Point::Synced { .. } | Point::BootRead | Point::Reading => 7,
+        Point::Standing
+        | Point::Voting
+        | Point::Leading
+        | Point::Truncating
+        | Point::Compacting
+        | Point::Restoring
+        | Point::Changing => 3,
+        Point::Appending { .. }
+        | Point::Syncing { .. }
+        | Point::Synced { .. }
+        | Point::BootRead
+        | Point::Reading
+        | Point::Matching
+        | Point::Replicating
+        | Point::Committing => 7,
     }
 }
 
@@ -117,7 +131,7 @@ fn draw_weights(rng: &mut Rng, class: PlanClass, single: bool) -> Vec<(FaultKind
     weights
 }
 
-fn pick_weighted(rng: &mut Rng, weights: &[(FaultKind, u64)]) -> FaultKind {
+pub(crate) fn pick_weighted(rng: &mut Rng, weights: &[(FaultKind, u64)]) -> FaultKind {
     let mut left = rng.below(weights.iter().map(|(_, weight)| weight).sum());
     for (kind, weight) in weights {
         if left < *weight {
@@ -132,7 +146,7 @@ fn draw_down(rng: &mut Rng) -> u64 {
     if rng.chance(1, 4) { rng.between(1_000, 50_000) } else { rng.between(MILLISECOND / 10, 20 * MILLISECOND) }
 }
 
-fn draw_survive(rng: &mut Rng) -> Survive {
+pub(crate) fn draw_survive(rng: &mut Rng) -> Survive {
     match rng.below(10) {
         0 => Survive::All,
         1 => Survive::None,

@@ -1,11 +1,15 @@
 //! Fault plans as data: what goes wrong, when, and on which observation. A plan can be printed, edited and replayed.
 
-mod draw;
+pub(crate) mod draw;
 pub(crate) mod reclaim;
+mod wish;
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{FileClass, Survive};
+use crate::net::NetStrike;
+
+pub use wish::{Wish, WishKind};
 
 pub(crate) use draw::{PlanClass, draw};
 
@@ -18,6 +22,12 @@ pub struct Plan {
     /// Faults that wait for an observation.
     #[serde(default, rename = "trigger", skip_serializing_if = "Vec::is_empty")]
     pub triggers: Vec<Trigger>,
+    /// What goes wrong between hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<NetStrike>,
+    /// What an operator wants of a group.
+    #[serde(default, rename = "wish", skip_serializing_if = "Vec::is_empty")]
+    pub wishes: Vec<Wish>,
 }
 
 /// A fault at a fixed time.
@@ -299,6 +309,26 @@ pub enum Point {
     BootRead,
     /// The node asked for a read while it serves, which is not done.
     Reading,
+    /// A member of a group asks for votes; its own is not durable.
+    Standing,
+    /// A member is about to send a vote, which is durable.
+    Voting,
+    /// A member leads.
+    Leading,
+    /// A member is about to say that it has entries.
+    Matching,
+    /// A member is about to send entries of its own log.
+    Replicating,
+    /// A member replaced the end of its log.
+    Truncating,
+    /// A member's log begins later than before.
+    Compacting,
+    /// A member goes on from another one's snapshot.
+    Restoring,
+    /// A member's log got a new membership.
+    Changing,
+    /// A member knows more committed than before.
+    Committing,
 }
 
 /// A plan that can't be used.
