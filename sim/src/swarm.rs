@@ -61,6 +61,9 @@ pub const JUDGED_RUNS_MIN: u64 = 200;
 /// Of a hundred runs so many must count.
 const COUNTED_PERCENT_MIN: u64 = 65;
 
+/// The same of groups: one without a majority acknowledges little.
+const COUNTED_IN_GROUPS_PERCENT_MIN: u64 = 50;
+
 /// Of a hundred runs so many must be judged live.
 const LIVE_PERCENT_MIN: u64 = 85;
 
@@ -120,7 +123,9 @@ impl SwarmResult {
                 below.push(format!("{what} in {count} of {} runs, at least {percent_min} % are wanted", self.runs));
             }
         };
-        share("enough was done under faults", self.counted, COUNTED_PERCENT_MIN);
+        let counted_min =
+            if self.scenario == Scenario::Raft { COUNTED_IN_GROUPS_PERCENT_MIN } else { COUNTED_PERCENT_MIN };
+        share("enough was done under faults", self.counted, counted_min);
         share("liveness was judged", self.judged_live, LIVE_PERCENT_MIN);
         if self.scenario == Scenario::Raft {
             for (row, percent_min) in crate::group::FLOORS {

@@ -10,7 +10,10 @@ fn every_seed_that_ever_failed_passes() {
     assert!(seeds.is_sorted_by(|a, b| a.date <= b.date), "new seeds are added at the end");
     for row in seeds {
         let named = |scenario: &Scenario| scenario.name() == row.scenario;
-        let scenario = [Scenario::Keystore, Scenario::Reclaim].into_iter().find(named).expect("a scenario there is");
+        let scenario = [Scenario::Keystore, Scenario::Reclaim, Scenario::Raft]
+            .into_iter()
+            .find(named)
+            .expect("a scenario there is");
         let result = sim::run(row.seed, &RunOptions { scenario, ..RunOptions::default() });
         assert!(result.violations.is_empty(), "seed {} ({}): {:?}", row.seed, row.found, result.violations);
     }

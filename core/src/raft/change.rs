@@ -16,7 +16,8 @@ use crate::id::NodeId;
 use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, TICKETS_MAX};
 use crate::time::Now;
 
-/// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell. By index and term.
+/// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell. By
+/// index and term.
 #[derive(Debug, Default)]
 pub(super) struct Tickets(BTreeMap<(u64, u64), u64>);
 
@@ -90,8 +91,8 @@ impl Raft {
         }
         let Role::Leader(leader) = &self.role else { return Err(self.not_leader()) };
         let (index, membership) = self.log.membership();
-        // Before an entry of its own term is committed, a leader does not know which membership is: two leaders could each
-        // change one voter of the same set (Ongaro, raft-dev, 2015-07-10).
+        // Before an entry of its own term is committed, a leader does not know which membership is: two leaders could
+        // each change one voter of the same set (Ongaro, raft-dev, 2015-07-10).
         if index > self.commit || self.commit < leader.first || membership.is_joint() {
             return Err(Refusal::ChangePending);
         }
@@ -114,7 +115,8 @@ impl Raft {
         position
     }
 
-    /// More is committed, perhaps the membership in force: then a joint one is left, and who is not in it any more goes.
+    /// More is committed, perhaps the membership in force: then a joint one is left, and who is not in it any more
+    /// goes.
     pub(super) fn membership_committed(&mut self, now: Now, out: &mut Vec<Effect>) {
         let (index, membership) = self.log.membership();
         let membership = Arc::clone(membership);

@@ -1,31 +1,33 @@
 //! Rule R2: a start that does not know what it has lost, and when that does not matter any more.
 //!
-//! A node may have lost the last entries that it acknowledged, and a newer term with its vote in it. It follows leaders and takes
-//! entries all the same, but neither votes nor stands for election. Fewer than a quorum lose anything at one time: each entry
-//! that was committed is still with somebody who has acknowledged it and lost nothing.
+//! A node may have lost the last entries that it acknowledged, and a newer term with its vote in it. It follows
+//! leaders and takes entries all the same, but neither votes nor stands for election. Fewer than a quorum lose
+//! anything at one time: each entry that was committed is still with somebody who has acknowledged it and lost nothing.
 //!
-//! *A lost vote.* Say that n2 leads term 6 by the vote of n3, and n3 has lost that. n1 still leads term 5, and n3 takes its
-//! entries. Counted, its answers would commit them behind the back of n2, which lacks them; and n3 might vote in term 6 once
-//! more. No leader can tell that there is no such n2, only every voter. So until all have said what their terms are,
-//! answers to leaders say that they do not count ([`Body::AppendReply`]). Whoever could lead by a vote that was lost has
-//! that term on its disk, since candidates ask only then. So the largest term of all is taken for one that this node has voted
-//! in, before anything else is said: smaller ones are over for it, and in this one it votes for nobody.
+//! *A lost vote.* Say that n2 leads term 6 by the vote of n3, and n3 has lost that. n1 still leads term 5, and n3
+//! takes its entries. Counted, its answers would commit them behind the back of n2, which lacks them; and n3 might
+//! vote in term 6 once more. No leader can tell that there is no such n2, only every voter. So until all have said
+//! what their terms are, answers to leaders say that they do not count ([`Body::AppendReply`]). Whoever could lead by
+//! a vote that was lost has that term on its disk, since candidates ask only then. So the largest term of all is
+//! taken for one that this node has voted in, before anything else is said: smaller ones are over for it, and in this
+//! one it votes for nobody.
 //!
-//! *A lost entry.* Votes by a log that is too short would elect a leader that lacks what this node has acknowledged. There are two
-//! ways out. (a) A leader of a newer term than any that the node may have acknowledged in has put an entry of this term
-//! into its log: this leader has all that was committed before, and the node has what the leader has up to there. That
-//! its election needed the votes of no doubtful node is by induction true of several of them as well: each voted only
-//! when it was settled, so that its vote was as good as that of a node that never lost anything. An entry of the *same* term
-//! says nothing: more of that term may have been acknowledged. (b) All voters have said where their logs end. This is asked
-//! twice. By the first question each of them learns of this start, and a leader counts nothing any more that an earlier
-//! one has acknowledged. So what was committed by that is committed when all have answered, and durable with somebody
-//! who lost nothing and answers the second question. Whoever has a log at least as long as the longest answer therefore has
-//! it (Ongaro 2014, section 3.6.3, with an answer in place of a vote): such logs may be elected, this node's own one
-//! included, and once its own one is durable that far, nothing is in doubt any more.
+//! *A lost entry.* Votes by a log that is too short would elect a leader that lacks what this node has acknowledged.
+//! There are two ways out. (a) A leader of a newer term than any that the node may have acknowledged in has put an
+//! entry of this term into its log: this leader has all that was committed before, and the node has what the leader
+//! has up to there. That its election needed the votes of no doubtful node is by induction true of several of them as
+//! well: each voted only when it was settled, so that its vote was as good as that of a node that never lost
+//! anything. An entry of the *same* term says nothing: more of that term may have been acknowledged. (b) All voters
+//! have said where their logs end. This is asked twice. By the first question each of them learns of this start, and
+//! a leader counts nothing any more that an earlier one has acknowledged. So what was committed by that is committed
+//! when all have answered, and durable with somebody who lost nothing and answers the second question. Whoever has a
+//! log at least as long as the longest answer therefore has it (Ongaro 2014, section 3.6.3, with an answer in place
+//! of a vote): such logs may be elected, this node's own one included, and once its own one is durable that far,
+//! nothing is in doubt any more.
 //!
-//! An answer is worth the same if whoever gives it is in doubt, too: it says what is there. If all lost something at once (the power
-//! of all voters is cut), the longest of the logs is as good as any, and lacks only what a quorum has lost. What a node with an
-//! empty log has lost is all of it, and nothing else is different.
+//! An answer is worth the same if whoever gives it is in doubt, too: it says what is there. If all lost something at
+//! once (the power of all voters is cut), the longest of the logs is as good as any, and lacks only what a quorum has
+//! lost. What a node with an empty log has lost is all of it, and nothing else is different.
 //!
 //! Who has to answer is said by the membership in force, and by any that an answer knows and that may be newer.
 
@@ -157,7 +159,8 @@ impl Raft {
         self.doubt.as_ref().is_none_or(|open| !open.vote)
     }
 
-    /// Asks whoever has not answered, if that is due. Patience with leaders says nothing of when: they are heard all the time.
+    /// Asks whoever has not answered, if that is due. Patience with leaders says nothing of when: they are heard all
+    /// the time.
     pub(super) fn survey(&mut self, now: Now, out: &mut Vec<Effect>) {
         let Some(open) = &mut self.doubt else { return };
         if open.asks_at.is_none_or(|at| at > now.mono) {
@@ -191,8 +194,8 @@ impl Raft {
         voters.copied().filter(|voter| *voter != self.id).collect()
     }
 
-    /// Somebody wants to know what is here. Its term says nothing and is not looked at: whoever has lost its term would not be
-    /// answered otherwise, and whoever is ahead of all would disturb a leader by asking.
+    /// Somebody wants to know what is here. Its term says nothing and is not looked at: whoever has lost its term
+    /// would not be answered otherwise, and whoever is ahead of all would disturb a leader by asking.
     pub(super) fn answer_survey(&mut self, from: NodeId, asker: u64, round: u64, out: &mut Vec<Effect>) {
         self.forget_earlier_start(from, asker);
         let (since, membership) = self.log.membership();

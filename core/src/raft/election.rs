@@ -50,8 +50,8 @@ impl Raft {
         }
     }
 
-    /// Whether an election may need this node. One that the newest membership in its log leaves out is needed until that is
-    /// known to be committed: perhaps nobody else has it (section 4.2.2). Its own vote does not count then.
+    /// Whether an election may need this node. One that the newest membership in its log leaves out is needed until
+    /// that is known to be committed: perhaps nobody else has it (section 4.2.2). Its own vote does not count then.
     pub(super) fn may_lead(&self) -> bool {
         self.log.may_vote(&self.id, self.commit)
     }

@@ -11,8 +11,8 @@ use crate::limits::{LEARNERS_MAX, VOTERS_MAX};
 
 /// The nodes of a group.
 ///
-/// Invariant: there is a voter; no node is both a voter and a learner; who is demoted is an outgoing voter and no incoming
-/// one.
+/// Invariant: there is a voter; no node is both a voter and a learner; who is demoted is an outgoing voter and no
+/// incoming one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Membership {
     /// Those whose majority decides; while it is joint, the incoming ones.

@@ -1,7 +1,7 @@
 //! What nodes of a group tell each other.
 //!
-//! The sender is authenticated by whoever delivers a message; that it says the truth is taken on trust (roots may crash, rot
-//! and drift, not lie). Messages may be lost, repeated and reordered, and old ones may come at any time.
+//! The sender is authenticated by whoever delivers a message; that it says the truth is taken on trust (roots may
+//! crash, rot and drift, not lie). Messages may be lost, repeated and reordered, and old ones may come at any time.
 
 use alloc::sync::Arc;
 
@@ -70,8 +70,8 @@ pub enum Body {
         /// Whether it may be counted: not if the follower may have voted in a newer term and lost that (rule R2).
         counts: bool,
     },
-    /// What the follower lacks is in no log any more: it is to be taken from this snapshot (chapter 5). Answered like an append, once
-    /// that is in force.
+    /// What the follower lacks is in no log any more: it is to be taken from this snapshot (chapter 5). Answered like
+    /// an append, once that is in force.
     Install {
         /// What the leader knows of the follower since when; echoed.
         session: u64,
@@ -115,8 +115,8 @@ pub enum Body {
         /// The end of the leader's log, which the target must have.
         last: Position,
     },
-    /// What do you have? Asked by a node that does not know what it has lost (rule R2), and answered whatever the terms are. A
-    /// later start asks anew: the message says which one it is.
+    /// What do you have? Asked by a node that does not know what it has lost (rule R2), and answered whatever the
+    /// terms are. A later start asks anew: the message says which one it is.
     Survey {
         /// Which question of this start; echoed.
         round: u64,

@@ -116,10 +116,11 @@ pub enum Effect {
     Send(Message),
     /// These entries are committed: apply them, after all before them. Empty ones and memberships are among them.
     Apply(Arc<[Entry]>),
-    /// Take this snapshot, which was said to be installed, for what was applied so far. What is to be applied next follows it.
+    /// Take this snapshot, which was said to be installed, for what was applied so far. What is to be applied next
+    /// follows it.
     Restore(Snapshot),
-    /// Fetch this snapshot, from this node or from whoever has it, and say when it is durable. Asked for again and again until
-    /// then; a newer one replaces it.
+    /// Fetch this snapshot, from this node or from whoever has it, and say when it is durable. Asked for again and
+    /// again until then; a newer one replaces it.
     Fetch {
         /// Who offers it.
         from: NodeId,
@@ -140,7 +141,8 @@ pub enum Effect {
         /// It may be served once everything up to this index is applied.
         result: Result<u64, Refusal>,
     },
-    /// Nothing that the start was in doubt of is in doubt any more, whatever happens: what settled it is durable. Said once.
+    /// Nothing that the start was in doubt of is in doubt any more, whatever happens: what settled it is durable.
+    /// Said once.
     Settled,
     /// Something worth knowing.
     Note(Note),
@@ -175,7 +177,8 @@ pub struct Base {
 pub struct Cut {
     /// The last index that stays.
     pub after: u64,
-    /// The leader's term. Logs are compared by it and their length when it is asked which of two has seen more (rule R1).
+    /// The leader's term. Logs are compared by it and their length when it is asked which of two has seen more (rule
+    /// R1).
     pub term: u64,
 }
 
@@ -199,7 +202,8 @@ pub struct Start {
     pub vote: Vote,
     /// Where the log begins.
     pub base: Base,
-    /// The newest snapshot that is durable, with which the state machine begins. Nobody has one at the very first start.
+    /// The newest snapshot that is durable, with which the state machine begins. Nobody has one at the very first
+    /// start.
     pub snapshot: Option<Snapshot>,
     /// The log.
     pub entries: Vec<Entry>,
@@ -380,8 +384,8 @@ impl Raft {
         self.log.get(index)
     }
 
-    /// Drops what can't be right, lets a newer term make a follower of this node and tells an older one so, and hands the
-    /// rest on.
+    /// Drops what can't be right, lets a newer term make a follower of this node and tells an older one so, and hands
+    /// the rest on.
     fn received(&mut self, now: Now, message: Message, out: &mut Vec<Effect>) {
         let Message { from, incarnation, to, term, body } = message;
         if to != self.id || from == self.id {

@@ -38,7 +38,8 @@ pub(super) struct Progress {
     pub(super) mode: Mode,
     /// The last entries of the messages on their way, ascending.
     in_flight: VecDeque<u64>,
-    /// Whether what it says may be counted. Once it may, so may what it has said before under the same number of session.
+    /// Whether what it says may be counted. Once it may, so may what it has said before under the same number of
+    /// session.
     pub(super) counts: bool,
     /// Whether it was heard of since the leader last looked.
     pub(super) heard: bool,
@@ -79,8 +80,8 @@ impl Progress {
         }
     }
 
-    /// Entries up to `last` were sent, or a question where the logs meet if there were none; `round` was the last round of
-    /// heartbeats.
+    /// Entries up to `last` were sent, or a question where the logs meet if there were none; `round` was the last
+    /// round of heartbeats.
     pub(super) fn sent(&mut self, last: Option<u64>, round: u64) {
         self.sent_in = round;
         match &mut self.mode {
@@ -117,8 +118,8 @@ impl Progress {
         news
     }
 
-    /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Old words of a conflict come late, and say
-    /// nothing.
+    /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Old words of a conflict come late, and
+    /// say nothing.
     pub(super) fn conflicts(&mut self, prev: u64, meet: u64) {
         let stale = match self.mode {
             Mode::Probe { .. } => prev + 1 != self.next,
@@ -133,8 +134,8 @@ impl Progress {
         self.mode = Mode::Probe { asked: false };
     }
 
-    /// A heartbeat was answered by a follower that lacks something. If the heartbeat was sent after the last entries, those may
-    /// be lost, and it is asked again.
+    /// A heartbeat was answered by a follower that lacks something. If the heartbeat was sent after the last entries,
+    /// those may be lost, and it is asked again.
     pub(super) const fn answered(&mut self, round: u64) {
         if round <= self.sent_in {
             return;

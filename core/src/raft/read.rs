@@ -1,9 +1,9 @@
 //! Linearizable reads without the log (ReadIndex; Ongaro 2014, section 6.4).
 //!
 //! A read may be served once two things are known: that this node still led after the read came, which a round of
-//! heartbeats shows that a majority answers; and what was committed then, which only a leader that has committed an entry of
-//! its own term can say. All reads of a turn share a round, and rounds have numbers that are never used twice in a
-//! term.
+//! heartbeats shows that a majority answers; and what was committed then, which only a leader that has committed an
+//! entry of its own term can say. All reads of a turn share a round, and rounds have numbers that are never used
+//! twice in a term.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -67,8 +67,8 @@ impl Reads {
 /// The reads that a follower has asked its leader for.
 #[derive(Debug, Default)]
 pub(super) struct Forwarded {
-    /// By the number that the leader echoes, which is never used twice in an incarnation; with when it is given up. Later
-    /// numbers are given up later.
+    /// By the number that the leader echoes, which is never used twice in an incarnation; with when it is given up.
+    /// Later numbers are given up later.
     tickets: BTreeMap<u64, (u64, Instant)>,
     last: u64,
 }

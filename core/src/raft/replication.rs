@@ -166,8 +166,8 @@ impl Raft {
         self.send(to, Body::AppendReply { session, result, counts }, write, out);
     }
 
-    /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message that is
-    /// late must not cut what later ones brought. Returns whether they could be taken.
+    /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message
+    /// that is late must not cut what later ones brought. Returns whether they could be taken.
     fn take(&mut self, from: NodeId, entries: &[Entry], out: &mut Vec<Effect>) -> bool {
         let base = self.log.base().index;
         if entries.iter().any(|entry| entry.position.index == base && !self.log.has(entry.position)) {
@@ -193,8 +193,8 @@ impl Raft {
         true
     }
 
-    /// A follower that has started again, or answers another session, is asked from the beginning. Returns whether this answer
-    /// is looked at.
+    /// A follower that has started again, or answers another session, is asked from the beginning. Returns whether
+    /// this answer is looked at.
     fn is_in_session(&mut self, now: Now, answer: Answering, out: &mut Vec<Effect>) -> bool {
         let Answering { from, incarnation, session, counts } = answer;
         let last = self.log.last().index;

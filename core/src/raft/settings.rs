@@ -7,8 +7,8 @@ use crate::limits::{APPEND_BYTES_MAX, APPEND_ENTRIES_MAX};
 /// Settings of one node. Those of a group should be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A follower that hears nothing of a leader for this long, or up to `election_timeout_max`, wants to become one. Nobody
-    /// votes against a leader that it heard of within this time.
+    /// A follower that hears nothing of a leader for this long, or up to `election_timeout_max`, wants to become one.
+    /// Nobody votes against a leader that it heard of within this time.
     pub election_timeout_min: Duration,
     /// The longest that it waits.
     pub election_timeout_max: Duration,

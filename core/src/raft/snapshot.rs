@@ -1,8 +1,8 @@
 //! Snapshots: what stands for the beginning of the log (Ongaro 2014, chapter 5).
 //!
-//! Raft knows what a snapshot is of, and never its bytes. Whoever owns the state machine makes one of a frozen view, fetches the one
-//! that [`Effect::Fetch`] names in pieces, as far as it has them not, and says when one is durable: [`Event::Snapshotted`] of
-//! its own, [`Event::Installed`] of another node's. From then on a start begins with it.
+//! Raft knows what a snapshot is of, and never its bytes. Whoever owns the state machine makes one of a frozen view,
+//! fetches the one that [`Effect::Fetch`] names in pieces, as far as it has them not, and says when one is durable:
+//! [`Event::Snapshotted`] of its own, [`Event::Installed`] of another node's. From then on a start begins with it.
 //!
 //! [`Effect::Fetch`]: super::Effect::Fetch
 //! [`Event::Snapshotted`]: super::Event::Snapshotted
@@ -32,8 +32,8 @@ pub struct Snapshot {
 }
 
 impl Raft {
-    /// The application has made a snapshot of what it applied, and that is durable: the log before it may go, but for what
-    /// those who are only a little behind need.
+    /// The application has made a snapshot of what it applied, and that is durable: the log before it may go, but for
+    /// what those who are only a little behind need.
     ///
     /// # Panics
     /// When it is of anything that was not handed out to be applied, or more of the log may go than it has.
@@ -72,7 +72,8 @@ impl Raft {
         out.push(Effect::Fetch { from, snapshot });
     }
 
-    /// A snapshot of another node is durable here. One that is older than what is committed changes nothing: it came late.
+    /// A snapshot of another node is durable here. One that is older than what is committed changes nothing: it came
+    /// late.
     pub(super) fn installed(&mut self, snapshot: Snapshot, out: &mut Vec<Effect>) {
         let last = snapshot.last;
         if last.index <= self.commit {

@@ -32,9 +32,9 @@ pub enum Event {
     Received(Box<Message>),
     /// A command to be committed.
     Propose {
-        /// Chosen by the caller, and answered exactly once, unless the member stops before. What becomes of a command or change
-        /// that was appended here is only known when something is committed in its place, so a member that hears of the group no
-        /// more, as it was removed, never answers.
+        /// Chosen by the caller, and answered exactly once, unless the member stops before. What becomes of a command
+        /// or change that was appended here is only known when something is committed in its place, so a member that
+        /// hears of the group no more, as it was removed, never answers.
         ticket: u64,
         /// By volume, the largest position that the command relies on (rule J6).
         volumes: Vec<(u64, u64)>,

@@ -1,8 +1,8 @@
 //! Commands of clients, exactly once: a session for this start of a member, and retries until the group has decided.
 //!
 //! Every command goes to whoever leads as a command of the session, under a serial that stays the same however often it
-//! is sent (Ongaro 2014, section 6.3; rule L2). So an answer that is lost, a leader that changes and a message that comes
-//! twice do no harm. What could not be decided in time is told as such, never as undone.
+//! is sent (Ongaro 2014, section 6.3; rule L2). So an answer that is lost, a leader that changes and a message that
+//! comes twice do no harm. What could not be decided in time is told as such, never as undone.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

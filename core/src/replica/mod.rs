@@ -1,7 +1,8 @@
-//! A member of a group: [Raft](crate::raft), its journal, the ledger that comes of the log, and snapshots of it on disk.
+//! A member of a group: [Raft](crate::raft), its journal, the ledger that comes of the log, and snapshots of it on
+//! disk.
 //!
-//! Composition only, like a node: the machines know nothing of each other, and what one wants the other hears by `route`.
-//! [`Peer`] is a member from power on; [`Replica`] is one whose disk was read.
+//! Composition only, like a node: the machines know nothing of each other, and what one wants the other hears by
+//! `route`. [`Peer`] is a member from power on; [`Replica`] is one whose disk was read.
 
 pub mod event;
 pub mod gateway;

@@ -40,8 +40,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A member that has not read its disk yet. Its first deadline is at once: the driver steps it with [`Event::Wake`].
-    /// All randomness of this start comes from `seed`.
+    /// A member that has not read its disk yet. Its first deadline is at once: the driver steps it with
+    /// [`Event::Wake`]. All randomness of this start comes from `seed`.
     #[must_use]
     pub fn new(config: Config, founding: Founding, seed: Seed) -> Self {
         let boot = Boot::new(seed.split("boot", 0).rng());

@@ -1,7 +1,8 @@
 //! Files over HTTP: `PUT`, `GET` and `DELETE` of `/v1/files/{name}`, and `GET /v1/status`.
 //!
-//! A file has at most 512 bytes, which are part of the ledger. Whoever gets an answer of success has it from the group: the
-//! file is on a majority of its members, and every later `GET`, at whatever member, sees it or what came after.
+//! A file has at most 512 bytes, which are part of the ledger. Whoever gets an answer of success has it from the
+//! group: the file is on a majority of its members, and every later `GET`, at whatever member, sees it or what came
+//! after.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Messages to other members and from them: frames over TCP, one connection for each direction.
 //!
-//! A message may be lost: one that finds its queue full or its connection broken is dropped, and whoever sent it sends again.
+//! A message may be lost: one that finds its queue full or its connection broken is dropped, and whoever sent it
+//! sends again.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! A member of a group as a process: the group that agrees on the ledger over TCP, and small files over HTTP.
 //!
-//! The peers are a static list that is the same for all members. Nothing is encrypted or authenticated yet, so all of it belongs on
-//! one machine or a network of one's own.
+//! The peers are a static list that is the same for all members. Nothing is encrypted or authenticated yet, so all of
+//! it belongs on one machine or a network of one's own.
 
 mod api;
 mod links;

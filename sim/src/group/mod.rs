@@ -1,5 +1,5 @@
-//! The scenario `raft`: a group of members on disks of their own, over a network that loses, repeats and delays, with clients
-//! that repeat what they got no answer to.
+//! The scenario `raft`: a group of members on disks of their own, over a network that loses, repeats and delays, with
+//! clients that repeat what they got no answer to.
 
 mod ask;
 mod check;
@@ -41,7 +41,8 @@ pub fn run(seed: u64, options: &RunOptions) -> RunResult {
     run_with(seed, options, |setup, host, seed| Peer::new(setup.config(), setup.founding(host), seed))
 }
 
-/// Runs a group from a seed, with members that the factory makes: it is called at every start of a host with a fresh seed.
+/// Runs a group from a seed, with members that the factory makes: it is called at every start of a host with a fresh
+/// seed.
 pub fn run_with<M>(
     seed: u64,
     options: &RunOptions,

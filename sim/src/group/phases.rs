@@ -1,5 +1,5 @@
-//! The phases of a run: faults; then the network heals, and all hosts or a random core of them go on, elect a leader, serve,
-//! and come to rest; then the power of all goes, and what was acknowledged is still there.
+//! The phases of a run: faults; then the network heals, and all hosts or a random core of them go on, elect a leader,
+//! serve, and come to rest; then the power of all goes, and what was acknowledged is still there.
 
 use dps_core::raft::membership::Membership;
 use dps_core::replica::event::Event;
@@ -171,7 +171,8 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
         let mut dead = Vec::new();
         for _ in 0..world.setup.hosts() {
             let host = u32::try_from(rng.below(u64::from(world.setup.hosts()))).expect("few hosts");
-            // Who does not know what it has lost neither votes nor counts until there is a leader, or all voters answer.
+            // Who does not know what it has lost neither votes nor counts until there is a leader, or all voters
+            // answer.
             let lives = |node: &dps_core::id::NodeId| {
                 *node != node_id(host) && dead.iter().all(|other| *node != node_id(*other)) && !is_in_doubt(world, node)
             };
@@ -196,7 +197,8 @@ fn is_in_doubt<M: Member>(world: &World<M>, node: &dps_core::id::NodeId) -> bool
     there.and_then(|there| there.member.as_ref()).and_then(Member::look).is_some_and(|look| look.raft.is_unsettled())
 }
 
-/// The members that are alive and take part, by the leader's word. `None` unless there is one leader of the newest term.
+/// The members that are alive and take part, by the leader's word. `None` unless there is one leader of the newest
+/// term.
 fn living<M: Member>(world: &World<M>) -> Option<(u32, Vec<u32>)> {
     let looks = || {
         world

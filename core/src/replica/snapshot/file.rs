@@ -11,10 +11,11 @@
 //! | 4 | length of the body |
 //! | 4 | CRC-32 (IEEE) of the bytes above and of the body |
 //!
-//! The body of a piece is one piece of a [`Stream`](crate::ledger::snapshot::Stream). All blocks of pieces together are the
-//! *content*: the same on every member for the same index, so that its parts may come from any of them, and what it hashes
-//! to names it. The body of the end: store (16), term and index of the last entry in it (8 each), bytes of the content (8), SHA-256 of
-//! the content (32). The end is each member's own, and never travels.
+//! The body of a piece is one piece of a [`Stream`](crate::ledger::snapshot::Stream). All blocks of pieces together
+//! are the
+//! *content*: the same on every member for the same index, so that its parts may come from any of them, and what it
+//! hashes to names it. The body of the end: store (16), term and index of the last entry in it (8 each), bytes of the
+//! content (8), SHA-256 of the content (32). The end is each member's own, and never travels.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,5 +1,5 @@
-//! CI: what is committed never changes, and is known to members in the same order. SMS: members that have applied equally
-//! much are equal, also when that came by a snapshot, and equal to a ledger that applied everything one by one.
+//! CI: what is committed never changes, and is known to members in the same order. SMS: members that have applied
+//! equally much are equal, also when that came by a snapshot, and equal to a ledger that applied everything one by one.
 
 use dps_core::crypto::hash::HASH_LEN;
 use dps_core::ledger::command::{Command, Outcome};

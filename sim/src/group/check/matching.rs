@@ -1,5 +1,5 @@
-//! LM: two logs that have an entry of one term and index are equal up to it (Ongaro 2014, section 3.5). And ROUND: what a
-//! member said it has is there after every start, unless a leader replaced it.
+//! LM: two logs that have an entry of one term and index are equal up to it (Ongaro 2014, section 3.5). And ROUND:
+//! what a member said it has is there after every start, unless a leader replaced it.
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@ use dps_core::raft::settings::Settings;
 use super::super::setup::nanos;
 use crate::check::Findings;
 
-/// Judges a time in which nobody wanted anything of a group: so many messages were sent in it by `members` members, and by
-/// `strangers` that were removed and may not know it: each of them asks again and again whether it could win.
+/// Judges a time in which nobody wanted anything of a group: so many messages were sent in it by `members` members,
+/// and by `strangers` that were removed and may not know it: each of them asks again and again whether it could win.
 pub(crate) fn check_idle(
     at: u64,
     idle_ns: u64,

@@ -1,7 +1,7 @@
 //! What must hold in a group, one file per property, and what checkers remember of each member.
 //!
-//! They look at a member after each step, at each message before it is on its way, and at disks as a loss of power would
-//! leave them.
+//! They look at a member after each step, at each message before it is on its way, and at disks as a loss of power
+//! would leave them.
 
 pub(crate) mod committed;
 pub(crate) mod complete;

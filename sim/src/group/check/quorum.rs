@@ -1,5 +1,5 @@
-//! CQ: what a leader takes for committed is durable on a majority of the membership that was in force, of both sets while it
-//! is joint. Read from the disks as a loss of power would leave them.
+//! CQ: what a leader takes for committed is durable on a majority of the membership that was in force, of both sets
+//! while it is joint. Read from the disks as a loss of power would leave them.
 
 use dps_core::id::NodeId;
 use dps_core::raft::entry::Position;
@@ -42,7 +42,8 @@ impl Quorum {
         }
     }
 
-    /// A leader takes everything up to `committed` for committed, in a step before which it had the remembered membership.
+    /// A leader takes everything up to `committed` for committed, in a step before which it had the remembered
+    /// membership.
     pub(crate) fn moved(
         &mut self,
         at: u64,

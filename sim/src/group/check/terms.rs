@@ -1,5 +1,5 @@
-//! MT: term, commit index and applied index of a member never fall within a start, and no start knows a smaller term than one
-//! that was told before.
+//! MT: term, commit index and applied index of a member never fall within a start, and no start knows a smaller term
+//! than one that was told before.
 
 use dps_core::raft::message::{Body, Message};
 
