@@ -164,7 +164,7 @@ pub(crate) struct Server {
     /// Number of this member in the list of peers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) node: u8,
-    /// Every member with the address at which the others reach it, the same list for all: 1=HOST:PORT,2=HOST:PORT,...
+    /// Every member with the address at which the others reach it, the same list for all: 1=IP:PORT,2=IP:PORT,...
     #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
     pub(crate) peers: Vec<String>,
     /// Where files are served, as /v1/files/NAME
