@@ -25,6 +25,8 @@ pub struct RawConfig {
     pub volume_bytes: u64,
     /// A journal segment that has reached this size takes no further record.
     pub segment_bytes: u64,
+    /// Entries of the journal after one snapshot of the ledger before the next is made.
+    pub snapshot_entries: u64,
     /// Bytes that all puts together may have on their way to a volume.
     pub ingest_bytes_max: u64,
     /// How long the journal is idle before it records that its last entry is durable.
@@ -51,6 +53,7 @@ impl RawConfig {
         manifest_fanout: 1_024,
         volume_bytes: 1 << 30,
         segment_bytes: 64 << 20,
+        snapshot_entries: 100_000,
         ingest_bytes_max: 16 << 20,
         settle_after: Duration::from_millis(50),
         credit_timeout: Duration::from_secs(10),
@@ -117,6 +120,7 @@ pub struct Config {
     geometry: Geometry,
     volume_bytes: u64,
     segment_bytes: u64,
+    snapshot_entries: u64,
     ingest_bytes_max: u64,
     settle_after: Duration,
     credit_timeout: Duration,
@@ -143,6 +147,7 @@ impl Config {
         between("manifest_fanout", u64::from(raw.manifest_fanout), 2, fanout)?;
         between("volume_bytes", raw.volume_bytes, 256, 1 << 40)?;
         between("segment_bytes", raw.segment_bytes, 256, 1 << 40)?;
+        between("snapshot_entries", raw.snapshot_entries, 1, 1 << 40)?;
         between("ingest_bytes_max", raw.ingest_bytes_max, u64::from(raw.block_bytes_max), 1 << 40)?;
         duration("settle_after", raw.settle_after, Duration::from_micros(1), HOUR)?;
         duration("credit_timeout", raw.credit_timeout, Duration::from_millis(1), HOUR)?;
@@ -161,6 +166,7 @@ impl Config {
             },
             volume_bytes: raw.volume_bytes,
             segment_bytes: raw.segment_bytes,
+            snapshot_entries: raw.snapshot_entries,
             ingest_bytes_max: raw.ingest_bytes_max,
             settle_after: raw.settle_after,
             credit_timeout: raw.credit_timeout,
@@ -186,6 +192,12 @@ impl Config {
     #[must_use]
     pub const fn segment_bytes(&self) -> u64 {
         self.segment_bytes
+    }
+
+    /// Entries of the journal after one snapshot of the ledger before the next is made.
+    #[must_use]
+    pub const fn snapshot_entries(&self) -> u64 {
+        self.snapshot_entries
     }
 
     /// Bytes that all puts together may have on their way to a volume.
@@ -270,6 +282,7 @@ mod tests {
             (RawConfig { manifest_fanout: 1, ..standard }, "manifest_fanout"),
             (RawConfig { volume_bytes: 0, ..standard }, "volume_bytes"),
             (RawConfig { segment_bytes: 0, ..standard }, "segment_bytes"),
+            (RawConfig { snapshot_entries: 0, ..standard }, "snapshot_entries"),
             (RawConfig { ingest_bytes_max: 1, ..standard }, "ingest_bytes_max"),
             (RawConfig { settle_after: Duration::ZERO, ..standard }, "settle_after"),
             (RawConfig { credit_timeout: Duration::MAX, ..standard }, "credit_timeout"),

@@ -35,6 +35,7 @@ const SMALL: RawConfig = RawConfig {
     manifest_fanout: 2,
     volume_bytes: 1_024,
     segment_bytes: 512,
+    snapshot_entries: 4,
     ingest_bytes_max: 256,
     settle_after: Duration::from_millis(5),
     credit_timeout: Duration::from_millis(50),

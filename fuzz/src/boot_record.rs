@@ -153,7 +153,9 @@ fn judge_halt(reason: HaltReason, slots: &[Found; 2], before: &std::collections:
             let data = before.contains_key(&File::Journal(1));
             assert!(data || slots.iter().any(Option::is_some), "there was a store");
         }
-        HaltReason::SnapshotLost { .. } | HaltReason::UnknownCommand { .. } => panic!("nothing of a ledger was read"),
+        HaltReason::SnapshotLost { .. } | HaltReason::OfGroup | HaltReason::UnknownCommand { .. } => {
+            panic!("nothing of a ledger was read")
+        }
         HaltReason::Unreadable { .. } => panic!("the list can be read, and slots are not denied"),
     }
 }

@@ -67,6 +67,7 @@ fn as_they_come(input: &mut Input<'_>) -> RawConfig {
         retain: Duration::new(input.u64(), 0),
         sweep_wait: Duration::from_nanos(input.u64()),
         scrub_period: Duration::from_nanos(input.u64()),
+        snapshot_entries: input.u64(),
     }
 }
 
@@ -82,6 +83,7 @@ fn judge_kept(raw: RawConfig, config: &Config) {
     assert_eq!(config.credit_timeout(), raw.credit_timeout);
     assert_eq!((config.retain(), config.sweep_wait()), (raw.retain, raw.sweep_wait));
     assert_eq!(config.scrub_period(), raw.scrub_period);
+    assert_eq!(config.snapshot_entries(), raw.snapshot_entries);
     assert!(raw.block_bytes_min.is_power_of_two() && raw.block_bytes_max.is_power_of_two());
     assert!(raw.block_bytes_min <= raw.block_bytes_max && raw.block_bytes_max <= CHUNK_BYTES_MAX);
     assert!(raw.inline_bytes_max <= INLINE_BYTES_MAX && raw.inline_bytes_max < raw.block_bytes_min);
@@ -112,6 +114,7 @@ fn raw(input: &mut Input<'_>) -> RawConfig {
         retain: if input.rarely(8) { Duration::from_nanos(input.u64()) } else { standard.retain },
         sweep_wait: if input.rarely(8) { Duration::new(input.u64(), 0) } else { standard.sweep_wait },
         scrub_period: if input.rarely(8) { Duration::from_nanos(input.u64()) } else { standard.scrub_period },
+        snapshot_entries: if input.rarely(8) { input.u64() } else { 1 + u64::from(input.u16()) },
     }
 }
 

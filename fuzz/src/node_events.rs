@@ -60,6 +60,7 @@ fn config(input: &mut Input<'_>) -> Config {
         manifest_fanout: 2 + u32::from(choice / 64),
         volume_bytes: file_bytes(choice),
         segment_bytes: file_bytes(choice / 4),
+        snapshot_entries: [3, 10, 40, 1_000][usize::from(choice / 32 % 4)],
         ingest_bytes_max: [128, 300, 512, 4_096][usize::from(choice / 16 % 4)],
         settle_after: Duration::from_millis(1),
         credit_timeout: Duration::from_millis(20),

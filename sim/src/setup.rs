@@ -131,6 +131,8 @@ fn draw_config(rng: &mut Rng) -> RawConfig {
         sweep_wait: Duration::from_millis(100),
         // From a round within the run to none.
         scrub_period: Duration::from_millis(1 << rng.between(6, 16)),
+        // From one in a few puts to none in a run.
+        snapshot_entries: 1 + below_power(rng, 2, 12),
     }
 }
 

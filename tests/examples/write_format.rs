@@ -44,6 +44,7 @@ fn config() -> Result<Config> {
         manifest_fanout: 4,
         volume_bytes: 6 << 10,
         segment_bytes: 1 << 10,
+        snapshot_entries: 5,
         ingest_bytes_max: 16 << 10,
         // The last entry is never known durable, so that there is a tail to recover.
         settle_after: Duration::from_secs(3_600),

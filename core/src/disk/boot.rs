@@ -1,14 +1,15 @@
-//! The boot record: which store this is, and how often it was started (format version 2).
+//! The boot record: which store this is, and how often it was started (format version 3).
 //!
 //! Two slots take turns, even boots in one, odd boots in the other, so that rot of one never loses the store's identity.
 //! Layout, little-endian: magic `dpsB` (4), version (1), zero (3), length of the body (4), body, CRC-32 of all before it
-//! (4). The version is that of the whole data directory. The body of versions 1 and 2: store (16), file key (16), boot
+//! (4). The version is that of the whole data directory. The body of all versions: store (16), file key (16), boot
 //! counter (8), random bytes of the boot (16).
 //!
 //! | version | since then |
 //! |---|---|
 //! | 1 | records of kinds 1 to 5 |
 //! | 2 | marked chunks, marks and drops in volumes (kinds 6 to 8), which a program of version 1 takes for damage |
+//! | 3 | the journal of Raft (kinds 9 to 14, no new ones of kind 5), snapshots of the ledger, a catalog of segments |
 //!
 //! A start writes the newest version before anything else is written, so that an older program refuses the directory from
 //! then on.
@@ -25,7 +26,7 @@ use crate::note::Note;
 use crate::rng::Rng;
 
 /// The format of data directories that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// No boot record of any version is longer, in bytes.
 pub const SLOT_BYTES_MAX: u32 = 4_096;
@@ -401,30 +402,31 @@ mod tests {
     #[test]
     fn the_layout_is_fixed_for_ever() {
         let expected = concat!(
-            "64707342020000003800000001010101010101010101010101010101020202020202020202020202020202020500000000000000",
+            "64707342030000003800000001010101010101010101010101010101020202020202020202020202020202020500000000000000",
             "03030303030303030303030303030303",
-            "88a30c4c"
+            "1d8e39c3"
         );
         assert_eq!(HEXLOWER.encode(&record(5).encode()), expected);
         assert_eq!(BootRecord::decode(&record(5).encode()), Ok(record(5)));
     }
 
-    /// Golden: a record of format 1 is read for ever, and the first start that writes makes it a newer one.
+    /// Golden: a record of an older format is read for ever, and the first start that writes makes it a newer one.
     #[test]
-    fn the_first_format_becomes_the_present_one() {
-        let old = concat!(
-            "64707342010000003800000001010101010101010101010101010101020202020202020202020202020202020500000000000000",
-            "03030303030303030303030303030303",
-            "76d32206"
-        );
-        let old = HEXLOWER.decode(old.as_bytes()).unwrap();
-        assert_eq!(BootRecord::decode(&old), Ok(record(5)));
-        let mut disk = Disk::from([(File::Slot(Slot::BootOdd), old.clone())]);
-        let booted = start(&mut disk).unwrap();
-        // The other slot is missing, as after damage, so two numbers are left out.
-        assert_eq!((booted.record.boot, booted.record.store), (8, record(5).store));
-        assert_eq!(disk[&File::Slot(Slot::BootEven)][4], 2, "what a program of format 1 refuses");
-        assert_eq!(disk[&File::Slot(Slot::BootOdd)], old);
+    fn older_formats_become_the_present_one() {
+        for (format, crc) in [("01", "76d32206"), ("02", "88a30c4c")] {
+            let rest = concat!(
+                "0000003800000001010101010101010101010101010101020202020202020202020202020202020500000000000000",
+                "03030303030303030303030303030303"
+            );
+            let old = HEXLOWER.decode(alloc::format!("64707342{format}{rest}{crc}").as_bytes()).unwrap();
+            assert_eq!(BootRecord::decode(&old), Ok(record(5)));
+            let mut disk = Disk::from([(File::Slot(Slot::BootOdd), old.clone())]);
+            let booted = start(&mut disk).unwrap();
+            // The other slot is missing, as after damage, so two numbers are left out.
+            assert_eq!((booted.record.boot, booted.record.store), (8, record(5).store));
+            assert_eq!(disk[&File::Slot(Slot::BootEven)][4], 3, "what a program of an older format refuses");
+            assert_eq!(disk[&File::Slot(Slot::BootOdd)], old);
+        }
     }
 
     #[test]
@@ -464,12 +466,12 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_before_anything_is_written() {
         let mut bytes = record(4).encode();
-        bytes[4] = 3;
+        bytes[4] = u8::try_from(FORMAT + 1).unwrap();
         let end = bytes.len() - 4;
         let crc = crc32fast::hash(&bytes[..end]);
         bytes[end..].copy_from_slice(&crc.to_le_bytes());
         let mut disk = Disk::from([(File::Slot(Slot::BootEven), bytes)]);
-        assert_eq!(start(&mut disk), Err(HaltReason::NewerFormat { found: 3, supported: 2 }));
+        assert_eq!(start(&mut disk), Err(HaltReason::NewerFormat { found: FORMAT + 1, supported: FORMAT }));
         assert_eq!(disk.len(), 1);
     }
 

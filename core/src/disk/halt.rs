@@ -30,6 +30,9 @@ pub enum HaltReason {
         /// The last entry before the journal.
         index: u64,
     },
+    /// The journal is that of a member of a group, and was to be opened as a store of its own.
+    #[error("the journal is one of several that agree with each other")]
+    OfGroup,
     /// A committed entry is of a kind that this program does not know.
     #[error("entry {index} of the ledger was written by a newer version")]
     UnknownCommand {

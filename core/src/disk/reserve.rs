@@ -43,6 +43,8 @@ pub struct Footprint {
     pub chunks: u64,
     /// Volumes. The catalog names them.
     pub volumes: u64,
+    /// Bytes that each new segment of the journal begins with, before it has anything new.
+    pub preamble_bytes: u64,
 }
 
 /// What room is made for.
@@ -246,19 +248,19 @@ impl Reserve {
         self.op.is_some()
     }
 
-    /// The largest reserve there is: one volume and two segments.
-    const fn bytes_max(&self) -> u64 {
-        self.volume_bytes.saturating_add(2 * self.segment_bytes)
+    /// The largest reserve there is: one volume and two segments, which begin with what older ones prove.
+    fn bytes_max(&self) -> u64 {
+        self.volume_bytes.saturating_add(2 * (self.segment_bytes + self.footprint.preamble_bytes))
     }
 
-    const fn allowance(&self) -> u64 {
-        if self.segment_bytes < RESERVE_ALLOWANCE_BYTES { self.segment_bytes } else { RESERVE_ALLOWANCE_BYTES }
+    fn allowance(&self) -> u64 {
+        self.segment_bytes.min(RESERVE_ALLOWANCE_BYTES) + self.footprint.preamble_bytes
     }
 
     /// Bytes that one collection may need when so many more bytes are stored: the copies of one volume, the tail that a
     /// start copies before, words that chunks are gone, catalogs, and what is small.
     fn need(&self, coming: u64) -> u64 {
-        let Footprint { fullest_bytes, chunks, volumes } = self.footprint;
+        let Footprint { fullest_bytes, chunks, volumes, preamble_bytes: _ } = self.footprint;
         let copies = fullest_bytes.saturating_add(coming);
         let tail = copies.min(self.ingest_bytes_max);
         let records = chunks / DROP_IDS_MAX as u64 + volumes;

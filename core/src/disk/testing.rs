@@ -225,6 +225,12 @@ impl TestDisk {
         self.list().into_iter().filter_map(|(file, len)| Some((number(file)?, len))).collect()
     }
 
+    /// Last indexes and lengths of the snapshots.
+    pub(crate) fn snapshots(&self) -> Vec<(u64, u64)> {
+        let number = |file| if let File::Snapshot(index) = file { Some(index) } else { None };
+        self.list().into_iter().filter_map(|(file, len)| Some((number(file)?, len))).collect()
+    }
+
     /// Numbers and lengths of the checkpoints.
     pub(crate) fn checkpoints(&self) -> Vec<(u64, u64)> {
         let number = |file| if let File::Checkpoint(number) = file { Some(number) } else { None };

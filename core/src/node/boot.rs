@@ -1,6 +1,7 @@
 //! The order of a start: boot record, strays, journal, volumes, one disk request at a time.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -11,22 +12,28 @@ use crate::disk::damage::Damage;
 use crate::disk::ops::Ops;
 use crate::disk::stray::{SortStep, Sorting, Strays};
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File};
-use crate::id::OpId;
+use crate::id::{KEY_LEN, NodeId, OpId};
 use crate::keystore::recover::{Recovery as StoreRecovery, Step as StoreStep};
 use crate::keystore::store::Store;
-use crate::ledger::log::Log;
-use crate::ledger::recover::{Recovered, Recovery as LedgerRecovery, Step as LedgerStep};
 use crate::ledger::state::State as Ledger;
 use crate::limits::DAMAGES_MAX;
 use crate::note::Note;
+use crate::raft::membership::Membership;
+use crate::raft::settings::Settings as RaftSettings;
+use crate::replica::recover::{Recovered, Recovery as LogRecovery, Step as LogStep};
+use crate::replica::{Founding, Replica, Settings};
 use crate::rng::{Rng, Seed};
+use crate::time::Now;
 
 /// What a start has made.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) record: BootRecord,
-    pub(super) ledger: Ledger,
-    pub(super) log: Log,
+    pub(super) replica: Replica,
+    /// What can be read of a ledger that has lost something.
+    pub(super) readable: Option<Box<Ledger>>,
+    /// Entries that were read from the journal.
+    pub(super) entries: u64,
     pub(super) store: Store,
     /// Bytes of the reserve, if there is one.
     pub(super) reserve: Option<u64>,
@@ -52,7 +59,7 @@ pub(super) enum Progress {
 enum Stage {
     Record(Box<Boot>),
     Strays { booted: Booted, sorting: Box<Sorting> },
-    Journal { booted: Booted, recovery: Box<LedgerRecovery> },
+    Journal { booted: Booted, recovery: Box<LogRecovery> },
     Volumes { booted: Booted, recovered: Box<Recovered>, recovery: Box<StoreRecovery> },
 }
 
@@ -66,6 +73,7 @@ pub(super) struct Starting {
     rng: Rng,
     /// For the boot record.
     boot_rng: Rng,
+    raft_rng: Rng,
     stage: Option<Stage>,
     ops: Ops<()>,
     /// Known once the files were sorted.
@@ -87,6 +95,7 @@ impl Starting {
             rng: seed.split("salts", 0).rng(),
             stage: Some(Stage::Record(Box::new(Boot::new(boot_rng.clone())))),
             boot_rng,
+            raft_rng: seed.split("raft", 0).rng(),
             ops: Ops::new(0),
             strays: Strays::default(),
             appending: None,
@@ -131,7 +140,7 @@ impl Starting {
     }
 
     /// Goes on until a disk request is outstanding or the start is over.
-    pub(super) fn advance(&mut self, out: &mut Vec<Effect>) -> Progress {
+    pub(super) fn advance(&mut self, now: Now, out: &mut Vec<Effect>) -> Progress {
         self.issued = true;
         if let Some(file) = self.clearing.last() {
             self.appending = None;
@@ -164,20 +173,20 @@ impl Starting {
                     }
                 },
                 Stage::Journal { recovery, .. } => match recovery.advance() {
-                    LedgerStep::Disk(request) => Some(request),
-                    LedgerStep::Note(note) => note_to(out, note),
-                    LedgerStep::Ready => {
-                        let Some(Stage::Journal { booted, recovery }) = self.stage.take() else {
-                            panic!("the journal was just read")
-                        };
-                        self.read_volumes(booted, Box::new(recovery.into_recovered()));
+                    LogStep::Disk(request) => Some(request),
+                    LogStep::Note(note) => note_to(out, note),
+                    LogStep::Halt(reason) => return Progress::Halted(reason),
+                    LogStep::Ready => {
+                        if let Some(halted) = self.ledger_read(now) {
+                            return halted;
+                        }
                         None
                     }
                 },
                 Stage::Volumes { recovery, .. } => match recovery.advance() {
                     StoreStep::Disk(request) => Some(request),
                     StoreStep::Note(note) => note_to(out, note),
-                    StoreStep::Ready => return Progress::Started(self.finish(out)),
+                    StoreStep::Ready => return Progress::Started(self.finish()),
                 },
             };
             if let Some(request) = request {
@@ -223,9 +232,33 @@ impl Starting {
             | File::Reserve
             | File::Stage(_) => None,
         });
-        let recovery = LedgerRecovery::new(&self.config, booted.record, segments, booted.read_only);
-        let recovery = Box::new(recovery.beside(self.strays.clone()));
+        let snapshots = numbered(&booted, |file| match file {
+            File::Snapshot(index) => Some(index),
+            File::Journal(_)
+            | File::Volume(_)
+            | File::Slot(_)
+            | File::Checkpoint(_)
+            | File::Reserve
+            | File::Stage(_) => None,
+        });
+        let founding = founding(&self.config, &booted.record);
+        let recovery = LogRecovery::new(&self.config, founding, booted.record, segments, snapshots, booted.read_only);
+        let recovery = Box::new(recovery.of_one().beside(self.strays.clone()));
         self.stage = Some(Stage::Journal { booted, recovery });
+    }
+
+    /// The journal and the newest snapshot are read.
+    fn ledger_read(&mut self, now: Now) -> Option<Progress> {
+        let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal was just read") };
+        let mut recovered = recovery.into_recovered(self.raft_rng.clone(), now);
+        if recovered.replicated {
+            return Some(Progress::Halted(HaltReason::OfGroup));
+        }
+        if let Some(damage) = recovered.damages.first() {
+            recovered.replica.stop(damage.file, DiskError::NotFound);
+        }
+        self.read_volumes(booted, Box::new(recovered));
+        None
     }
 
     fn read_volumes(&mut self, booted: Booted, recovered: Box<Recovered>) {
@@ -244,26 +277,26 @@ impl Starting {
                 None
             }
         });
-        let read_only: Option<DiskError> = recovered.log.failed().map(|(_, error)| error);
+        let read_only: Option<DiskError> = recovered.replica.failed().map(|(_, error)| error);
         let floors = recovered.volumes.clone();
         let recovery = StoreRecovery::new(&self.config, booted.record, volumes, floors, read_only);
         let recovery = Box::new(recovery.with_checkpoints(checkpoints).beside(self.strays.clone()));
         self.stage = Some(Stage::Volumes { booted, recovered, recovery });
     }
 
-    fn finish(&mut self, out: &mut Vec<Effect>) -> Box<Started> {
+    fn finish(&mut self) -> Box<Started> {
         let Some(Stage::Volumes { booted, recovered, recovery }) = self.stage.take() else {
             panic!("the volumes come last")
         };
-        let Recovered { ledger, log, entries, damages, .. } = *recovered;
+        let Recovered { replica, readable, entries, damages, .. } = *recovered;
         let (store, lost) = recovery.into_store();
         let record = booted.record;
-        out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: store.chunk_count() }));
         let damages = damages.into_iter().chain(lost).take(DAMAGES_MAX).collect();
         Box::new(Started {
             record,
-            ledger,
-            log,
+            replica,
+            readable,
+            entries,
             store,
             reserve: self.reserve,
             reserve_taken: self.reserve_taken,
@@ -272,6 +305,17 @@ impl Starting {
             strays: self.strays.clone(),
         })
     }
+}
+
+/// A store of its own is a group of one voter, whom nobody else will ever have to tell from others.
+fn founding(config: &Config, record: &BootRecord) -> Founding {
+    let mut id = [0; KEY_LEN];
+    id[..record.store.len()].copy_from_slice(&record.store);
+    let id = NodeId::from_bytes(id);
+    let members = Membership::new([id]).expect("one voter is a group");
+    let raft = RaftSettings { trailing_entries: 0, ..RaftSettings::STANDARD };
+    let settings = Settings { raft, snapshot_entries: config.snapshot_entries() };
+    Founding { id, members: Arc::new(members), settings }
 }
 
 /// A note wants nothing from the disk.

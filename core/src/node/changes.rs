@@ -24,7 +24,7 @@ impl Serving {
         let time = now.wall;
         let command = match request {
             Request::Delete { name, expect } => {
-                if self.ledger.name(&name).is_none() && self.proposals.is_empty() {
+                if self.ledger().name(&name).is_none() && self.proposals.is_empty() {
                     return fail(id, RequestError::NotFound, out);
                 }
                 Command::Delete { time, name, expect }
@@ -36,32 +36,6 @@ impl Serving {
             other => unreachable!("{other:?} is no change"),
         };
         self.propose(Proposer::Change(id), Vec::new(), command);
-    }
-
-    /// What a change that was made is answered with.
-    pub(super) fn changed(&self, command: &Command) -> Reply {
-        match command.plain() {
-            Command::Undelete { name, .. } => {
-                let target = crate::ledger::file::Target::Name(name.clone());
-                let (stat, _) = self.ledger.stat(&target).expect("a name that was just restored has a meaning");
-                Reply::Restored(Box::new(stat))
-            }
-            Command::Clean { .. } | Command::DeepClean { .. } => Reply::Cleaned,
-            Command::Delete { .. } | Command::Purge { .. } => Reply::Deleted,
-            Command::Put { .. } | Command::SweepStart { .. } | Command::SweepComplete { .. } | Command::Reap { .. } => {
-                unreachable!("a put and a collection have their own answers")
-            }
-            Command::PutUntil { .. }
-            | Command::Expire { .. }
-            | Command::Rename { .. }
-            | Command::SetClockRule { .. }
-            | Command::ConfirmClock { .. }
-            | Command::ResetClock { .. }
-            | Command::RegisterSession { .. }
-            | Command::InSession { .. } => {
-                unreachable!("no client can ask for it yet")
-            }
-        }
     }
 
     pub(super) fn open_gc(&mut self, now: Now, id: RequestId, out: &mut Vec<Effect>) {
@@ -83,7 +57,7 @@ impl Serving {
         });
         let extras: Vec<Manifest> = reads.collect();
         let (salt, expected) = (self.rng.bytes(), self.store.chunk_count());
-        self.sweep = Some(Box::new(Sweep::new(epoch, salt, expected, self.ledger.clone(), extras)));
+        self.sweep = Some(Box::new(Sweep::new(epoch, salt, expected, self.ledger().clone(), extras)));
         self.work.push_back(Work::Sweep(id, sweep::Event::Wake));
     }
 
@@ -123,7 +97,7 @@ impl Serving {
         if let Some(damage) = self.journal_damage() {
             return fail(id, RequestError::LedgerDamaged(Box::new(damage)), out);
         }
-        let mut tombstones = self.ledger.tombstones(prefix, after);
+        let mut tombstones = self.ledger().tombstones(prefix, after);
         let entries = tombstones.by_ref().take(limit.min(LIST_PAGE_MAX) as usize).collect();
         let reply = Reply::Tombstones { entries, more: tombstones.next().is_some() };
         out.push(Effect::Reply { id, reply: Ok(reply), last: true });
@@ -131,15 +105,15 @@ impl Serving {
 
     pub(super) fn usage(&self) -> Usage {
         Usage {
-            names: self.ledger.name_count(),
-            contents: self.ledger.content_count(),
-            content_bytes: self.ledger.live_bytes(),
-            tombstones: self.ledger.tombstone_count(),
-            tombstone_bytes: self.ledger.tombstone_bytes(),
+            names: self.ledger().name_count(),
+            contents: self.ledger().content_count(),
+            content_bytes: self.ledger().live_bytes(),
+            tombstones: self.ledger().tombstone_count(),
+            tombstone_bytes: self.ledger().tombstone_bytes(),
             volumes: self.store.usage(),
             volume_count: self.store.index().volumes().count() as u64,
             damaged_chunks: self.store.index().damaged(),
-            epoch: self.ledger.epoch(),
+            epoch: self.ledger().epoch(),
             reserve_bytes: self.reserve.bytes(),
             available_bytes: self.reserve.available(),
         }

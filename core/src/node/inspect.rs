@@ -52,8 +52,11 @@ impl Node {
     #[must_use]
     pub fn holdings(&self) -> Option<Holdings<'_>> {
         let Stage::Serving(serving) = &self.stage else { return None };
+        if !serving.is_ready() {
+            return None;
+        }
         let reclaiming = serving.sweep.is_some() || serving.store.is_reclaiming();
-        Some(Holdings { ledger: &serving.ledger, store: &serving.store, reclaiming })
+        Some(Holdings { ledger: serving.ledger(), store: &serving.store, reclaiming })
     }
 
     /// What checkers, status and metrics may know.
@@ -73,10 +76,10 @@ impl Node {
             Stage::Starting(starting) => Inspect { disk_requests: starting.outstanding(), ..nothing },
             Stage::Halted => Inspect { phase: Phase::Halted, ..nothing },
             Stage::Serving(serving) => Inspect {
-                phase: Phase::Serving,
+                phase: if serving.is_ready() { Phase::Serving } else { Phase::Booting },
                 boot: serving.boot,
                 read_only: serving.is_read_only(),
-                names: serving.ledger.name_count(),
+                names: serving.ledger().name_count(),
                 chunks: serving.store.chunk_count(),
                 requests: serving.open_requests(),
                 disk_requests: serving.ops.len(),

@@ -52,7 +52,7 @@ impl Node {
         Self { config, stage, latest: Instant::ZERO }
     }
 
-    fn start(&mut self, event: Event, out: &mut Vec<Effect>) {
+    fn start(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         let Stage::Starting(starting) = &mut self.stage else { panic!("only a start is started") };
         match event {
             Event::Wake => {}
@@ -62,14 +62,16 @@ impl Node {
         if starting.outstanding() > 0 {
             return;
         }
-        match starting.advance(out) {
+        match starting.advance(now, out) {
             Progress::Waiting => {}
             Progress::Started(started) => self.stage = Stage::Serving(Box::new(Serving::new(self.config, *started))),
-            Progress::Halted(reason) => {
-                self.stage = Stage::Halted;
-                out.push(Effect::Halt(reason));
-            }
+            Progress::Halted(reason) => self.halt(reason, out),
         }
+    }
+
+    fn halt(&mut self, reason: HaltReason, out: &mut Vec<Effect>) {
+        self.stage = Stage::Halted;
+        out.push(Effect::Halt(reason));
     }
 }
 
@@ -81,7 +83,7 @@ impl Machine for Node {
         assert!(now.mono >= self.latest, "time never runs backwards");
         self.latest = now.mono;
         match &mut self.stage {
-            Stage::Starting(_) => self.start(event, out),
+            Stage::Starting(_) => self.start(now, event, out),
             Stage::Serving(serving) => {
                 serving.fire(now);
                 match event {
@@ -90,6 +92,9 @@ impl Machine for Node {
                     Event::Requested { id, request } => serving.request(now, id, request, out),
                 }
                 serving.run(now, out);
+                if let Some(reason) = serving.halted {
+                    self.halt(reason, out);
+                }
             }
             Stage::Halted => panic!("nothing is called after Halt"),
         }
@@ -97,7 +102,12 @@ impl Machine for Node {
 
     fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
         match &mut self.stage {
-            Stage::Serving(serving) => serving.flush(now, out),
+            Stage::Serving(serving) => {
+                serving.flush(now, out);
+                if let Some(reason) = serving.halted {
+                    self.halt(reason, out);
+                }
+            }
             Stage::Starting(_) | Stage::Halted => {}
         }
     }

@@ -11,9 +11,9 @@ use crate::disk::reserve;
 use crate::id::{OpId, RequestId};
 use crate::keystore::store::{self, Ticket};
 use crate::ledger::command::{Command, Outcome};
-use crate::ledger::file::Target;
-use crate::ledger::log::{self, LogError};
 use crate::machine::Machine as _;
+use crate::raft;
+use crate::replica::{self, Decision, Refusal};
 use crate::task::{gc, get, put, sweep, verify};
 use crate::time::Now;
 
@@ -42,11 +42,11 @@ impl Serving {
             self.store.flush(now, &mut stored);
             self.route_store(stored, out);
             let mut logged = Vec::new();
-            self.log.flush(now, &mut logged);
-            self.route_log(logged, out);
+            self.replica.flush(now, &mut logged);
+            self.route_replica(logged, out);
             self.flush_reserve(now, out);
             if self.work.is_empty() {
-                return;
+                return self.look_whether_ready(out);
             }
         }
     }
@@ -54,7 +54,7 @@ impl Serving {
     pub(super) fn disk_done(&mut self, op: OpId, result: crate::disk::DiskResult) {
         self.work.push_back(match self.ops.take(op) {
             Owner::Store(token) => Work::Store(store::Event::DiskDone { token, result }),
-            Owner::Log(op) => Work::Log(log::Event::DiskDone { op, result }),
+            Owner::Replica(op) => Work::Replica(replica::Event::DiskDone { op, result }),
             Owner::Reserve => Work::Reserve(reserve::Event::DiskDone { result, footprint: self.footprint() }),
         });
     }
@@ -66,10 +66,10 @@ impl Serving {
                 self.store.step(now, event, &mut effects);
                 self.route_store(effects, out);
             }
-            Work::Log(event) => {
+            Work::Replica(event) => {
                 let mut effects = Vec::new();
-                self.log.step(now, event, &mut effects);
-                self.route_log(effects, out);
+                self.replica.step(now, event, &mut effects);
+                self.route_replica(effects, out);
             }
             Work::Put(id, event) => self.step_put(now, id, event, out),
             Work::Get(id, event) => self.step_get(now, id, event, out),
@@ -159,57 +159,59 @@ impl Serving {
                     self.work.push_back(Work::Put(id, put::Event::Refused));
                 }
                 reserve::Effect::Ready { id } => self.go_ahead(now, id, out),
-                reserve::Effect::Tight(tight) => self.work.push_back(Work::Store(store::Event::Tight(tight))),
+                reserve::Effect::Tight(tight) => {
+                    self.work.push_back(Work::Store(store::Event::Tight(tight)));
+                    self.work.push_back(Work::Replica(replica::Event::Tight(tight)));
+                }
                 reserve::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }
     }
 
-    fn route_log(&mut self, effects: Vec<log::Effect>, out: &mut Vec<Effect>) {
+    fn route_replica(&mut self, effects: Vec<replica::Effect>, out: &mut Vec<Effect>) {
         for effect in effects {
             match effect {
-                log::Effect::Disk { op, request } => {
+                replica::Effect::Disk { op, request } => {
                     self.grew(&request);
-                    let op = self.ops.issue(Owner::Log(op));
+                    let op = self.ops.issue(Owner::Replica(op));
                     out.push(Effect::Disk { op, request });
                 }
-                log::Effect::Committed { ticket, index, command } => {
-                    let outcome = self.ledger.apply(index, &command);
-                    self.decided(ticket, Ok((outcome, command)), out);
+                replica::Effect::Decided { ticket, result } => self.decided(ticket, result.map_err(refusal), out),
+                replica::Effect::Send(_) => unreachable!("a store of its own has nobody to tell anything"),
+                replica::Effect::Changed { .. } | replica::Effect::Readable { .. } => {
+                    unreachable!("nobody has asked for that")
                 }
-                log::Effect::Refused { ticket, error } => self.decided(ticket, Err(refusal(error)), out),
-                log::Effect::Closed => {
+                replica::Effect::Halt(reason) => self.halted = Some(reason),
+                replica::Effect::Closed => {
                     if let Some(closing) = &mut self.closing {
                         closing.log_closed = true;
                     }
                     self.reply_closed(out);
                 }
-                log::Effect::Note(note) => out.push(Effect::Note(note)),
+                replica::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }
     }
 
     /// The ledger has decided on a proposal.
-    fn decided(&mut self, ticket: u64, decision: Result<(Outcome, Command), RequestError>, out: &mut Vec<Effect>) {
+    fn decided(&mut self, ticket: u64, decision: Result<Decision, RequestError>, out: &mut Vec<Effect>) {
         let proposer = self.proposals.remove(&ticket).expect("every decision has a proposer");
         match proposer {
             Proposer::Gc(id) => {
-                self.work.push_back(Work::Gc(id, gc::Event::Decided(decision.map(|(outcome, _)| outcome))));
+                self.work.push_back(Work::Gc(id, gc::Event::Decided(decision.map(|decision| decision.outcome))));
             }
             Proposer::Put(id) => {
                 let event = match decision {
-                    Ok((Outcome::StaleLease { epoch }, _)) => put::Event::Stale { epoch },
+                    Ok(Decision { outcome: Outcome::StaleLease { epoch }, .. }) => put::Event::Stale { epoch },
                     decision => put::Event::Committed {
-                        result: accepted(decision).map(|command| {
-                            let target = Target::Name(command.name().expect("a put has a name").clone());
-                            self.ledger.stat(&target).expect("a name that was just stored has a meaning").0
-                        }),
+                        result: accepted(decision)
+                            .map(|decision| *decision.stat.expect("a name that was just stored has a meaning")),
                     },
                 };
                 self.work.push_back(Work::Put(id, event));
             }
             Proposer::Change(id) => {
-                let reply = accepted(decision).map(|command| self.changed(&command));
+                let reply = accepted(decision).map(changed);
                 out.push(Effect::Reply { id, reply, last: true });
             }
         }
@@ -399,11 +401,11 @@ impl Serving {
     }
 }
 
-/// The command, if it came to what its client wanted.
-fn accepted(decision: Result<(Outcome, Command), RequestError>) -> Result<Command, RequestError> {
-    let (outcome, command) = decision?;
-    match outcome {
-        Outcome::Stored { .. } | Outcome::Deleted | Outcome::Purged { .. } | Outcome::Cleaned => Ok(command),
+/// The decision, if it is what its client wanted.
+fn accepted(decision: Result<Decision, RequestError>) -> Result<Decision, RequestError> {
+    let decision = decision?;
+    match decision.outcome {
+        Outcome::Stored { .. } | Outcome::Deleted | Outcome::Purged { .. } | Outcome::Cleaned => Ok(decision),
         Outcome::Conflict { current } => Err(RequestError::Conflict { current }),
         Outcome::NotFound => Err(RequestError::NotFound),
         Outcome::StaleLease { .. }
@@ -422,13 +424,24 @@ fn accepted(decision: Result<(Outcome, Command), RequestError>) -> Result<Comman
     }
 }
 
+/// What a change that was made is answered with.
+fn changed(decision: Decision) -> Reply {
+    match (decision.outcome, decision.stat) {
+        (Outcome::Stored { .. }, stat) => Reply::Restored(stat.expect("a name that was just restored has a meaning")),
+        (Outcome::Cleaned, _) => Reply::Cleaned,
+        (Outcome::Deleted | Outcome::Purged { .. }, _) => Reply::Deleted,
+        (outcome, _) => unreachable!("{outcome:?} is not what a change was asked for"),
+    }
+}
+
 /// What a client is told of a command that was not committed.
-fn refusal(error: LogError) -> RequestError {
-    match error {
-        LogError::Stopped { error: DiskError::Full, .. } => RequestError::DiskFull,
-        LogError::Stopped { file, error } => RequestError::WriteFailed { file, error },
-        LogError::Unknown(error) => RequestError::OutcomeUnknown(error),
-        LogError::Busy => RequestError::Busy,
-        LogError::Closing => RequestError::Closing,
+fn refusal(refusal: Refusal) -> RequestError {
+    match refusal {
+        Refusal::Stopped { error: DiskError::Full, .. } => RequestError::DiskFull,
+        Refusal::Stopped { file, error } => RequestError::WriteFailed { file, error },
+        Refusal::Unknown(error) => RequestError::OutcomeUnknown(error),
+        Refusal::Group(raft::Refusal::Busy) => RequestError::Busy,
+        Refusal::Closing => RequestError::Closing,
+        Refusal::Starting | Refusal::Group(_) => unreachable!("whoever is alone leads, and all that it proposes fits"),
     }
 }

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::boot::Started;
-use super::event::Effect;
+use super::event::{Effect, HaltReason};
 use super::request::{Finding, Reply, Request, RequestError, VerifyScope};
 use crate::config::Config;
 use crate::disk::damage::Damage;
@@ -13,15 +13,16 @@ use crate::disk::ops::Ops;
 use crate::disk::reserve::{self, Purpose, Reserve};
 use crate::disk::stray::Strays;
 use crate::disk::{DiskError, File};
-use crate::id::RequestId;
+use crate::id::{OpId, RequestId};
 use crate::keystore::store::{self, Store, Token};
 use crate::ledger::command::Command;
 use crate::ledger::file::{Expect, Target};
-use crate::ledger::log::{self, Log};
 use crate::ledger::name::Name;
 use crate::ledger::state::State as Ledger;
 use crate::limits::{LIST_PAGE_MAX, REQUESTS_MAX, STRAYS_TOLD_MAX};
 use crate::machine::Machine as _;
+use crate::note::Note;
+use crate::replica::{self, Replica};
 use crate::rng::Rng;
 use crate::task::credit::Credit;
 use crate::task::gc::{self, Gc};
@@ -35,7 +36,7 @@ use crate::time::{DeadlineQueue, Instant, Now};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
     Store(Token),
-    Log(crate::disk::writer::WriterOp),
+    Replica(OpId),
     Reserve,
 }
 
@@ -52,7 +53,7 @@ pub(super) enum Task {
 #[derive(Debug)]
 pub(super) enum Work {
     Store(store::Event),
-    Log(log::Event),
+    Replica(replica::Event),
     Put(RequestId, put::Event),
     Get(RequestId, get::Event),
     Verify(RequestId, verify::Event),
@@ -84,8 +85,13 @@ pub(super) struct Closing {
 pub(super) struct Serving {
     pub(super) config: Config,
     pub(super) boot: u64,
-    pub(super) ledger: Ledger,
-    pub(super) log: Log,
+    pub(super) replica: Replica,
+    /// What can be read of a ledger that has lost something.
+    readable: Option<Box<Ledger>>,
+    /// Entries that were read from the journal; until the ledger has them, nobody is served.
+    starting: Option<u64>,
+    /// Why the node can't go on.
+    pub(super) halted: Option<HaltReason>,
     pub(super) store: Store,
     pub(super) reserve: Reserve,
     /// Requests that wait for room, or for how much there is.
@@ -115,14 +121,17 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn new(config: Config, started: Started) -> Self {
-        let Started { record, ledger, log, store, reserve, reserve_taken, rng, damages, strays } = started;
-        let writable = log.failed().or(store.failed()).is_none();
+        let Started { record, replica, readable, entries, store, reserve, reserve_taken, rng, damages, strays } =
+            started;
+        let writable = replica.failed().or(store.failed()).is_none();
         let reserve = Reserve::new(&config, reserve, writable);
         Self {
             config,
             boot: record.boot,
-            ledger,
-            log,
+            replica,
+            readable,
+            starting: Some(entries),
+            halted: None,
             store,
             reserve: if reserve_taken { reserve.taken() } else { reserve },
             held: BTreeMap::new(),
@@ -147,7 +156,7 @@ impl Serving {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let sweep = self.sweep.as_ref().and_then(|sweep| sweep.deadline());
-        [self.deadlines.next(), self.log.deadline(), self.store.deadline(), sweep].into_iter().flatten().min()
+        [self.deadlines.next(), self.replica.deadline(), self.store.deadline(), sweep].into_iter().flatten().min()
     }
 
     /// Wakes whatever is due.
@@ -160,8 +169,8 @@ impl Serving {
                 Task::Gc(_) => self.work.push_back(Work::Gc(id, gc::Event::Wake)),
             }
         }
-        if self.log.deadline().is_some_and(|at| at <= now.mono) {
-            self.work.push_back(Work::Log(log::Event::Wake));
+        if self.replica.deadline().is_some_and(|at| at <= now.mono) {
+            self.work.push_back(Work::Replica(replica::Event::Wake));
         }
         if self.store.deadline().is_some_and(|at| at <= now.mono) {
             self.work.push_back(Work::Store(store::Event::Wake));
@@ -170,6 +179,27 @@ impl Serving {
             && sweep.deadline().is_some_and(|at| at <= now.mono)
         {
             self.work.push_back(Work::Sweep(id, sweep::Event::Wake));
+        }
+    }
+
+    /// What names mean.
+    pub(super) fn ledger(&self) -> &Ledger {
+        self.readable.as_deref().unwrap_or_else(|| self.replica.ledger())
+    }
+
+    /// Whether clients are served: the ledger has all that the journal had.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.starting.is_none()
+    }
+
+    /// Serves clients from now on, if the ledger has all that the journal had.
+    pub(super) fn look_whether_ready(&mut self, out: &mut Vec<Effect>) {
+        if self.readable.is_none() && !self.replica.is_caught_up() {
+            return;
+        }
+        if let Some(entries) = self.starting.take() {
+            let chunks = self.store.chunk_count();
+            out.push(Effect::Note(Note::Serving { boot: self.boot, entries, chunks }));
         }
     }
 
@@ -186,6 +216,9 @@ impl Serving {
                 | Request::Undelete { .. }
                 | Request::Clean { .. }
         );
+        if !self.is_ready() {
+            return fail(id, RequestError::Starting, out);
+        }
         if opens && (self.open_requests() >= REQUESTS_MAX || self.tasks.contains_key(&id)) {
             return fail(id, RequestError::Busy, out);
         }
@@ -257,7 +290,7 @@ impl Serving {
         if let Some(error) = self.write_error() {
             return fail(id, error, out);
         }
-        let put = Put::new(&self.config, name, expect, size, now).under(self.ledger.epoch());
+        let put = Put::new(&self.config, name, expect, size, now).under(self.ledger().epoch());
         self.tasks.insert(id, Task::Put(Box::new(put)));
         self.admit(id, 0, self.credit.out());
     }
@@ -293,8 +326,8 @@ impl Serving {
         }
         let damages = self.damages.iter().copied().map(Finding::Damage);
         let strays = self.strays.iter().copied().map(Finding::Stray).take(STRAYS_TOLD_MAX);
-        let verify = Verify::new(scope, self.ledger.clone(), damages.chain(strays).collect());
-        self.verified_in.insert(id, self.ledger.epoch());
+        let verify = Verify::new(scope, self.ledger().clone(), damages.chain(strays).collect());
+        self.verified_in.insert(id, self.ledger().epoch());
         self.tasks.insert(id, Task::Verify(Box::new(verify)));
         self.work.push_back(Work::Verify(id, verify::Event::Wake));
     }
@@ -303,7 +336,7 @@ impl Serving {
         let ticket = self.next_proposal;
         self.next_proposal += 1;
         self.proposals.insert(ticket, proposer);
-        self.work.push_back(Work::Log(log::Event::Propose { ticket, volumes, command }));
+        self.work.push_back(Work::Replica(replica::Event::Propose { ticket, volumes, command }));
     }
 
     fn list(&self, id: RequestId, prefix: &str, after: Option<&Name>, limit: u32, out: &mut Vec<Effect>) {
@@ -311,8 +344,8 @@ impl Serving {
             return fail(id, RequestError::LedgerDamaged(Box::new(damage)), out);
         }
         let limit = limit.min(LIST_PAGE_MAX) as usize;
-        let mut names = self.ledger.names(prefix, after).map(|(name, _)| name);
-        let stat = |name| self.ledger.stat(&Target::Name(name)).expect("a listed name has a meaning").0;
+        let mut names = self.ledger().names(prefix, after).map(|(name, _)| name);
+        let stat = |name| self.ledger().stat(&Target::Name(name)).expect("a listed name has a meaning").0;
         let entries = names.by_ref().take(limit).map(stat).collect();
         let reply = Reply::Page { entries, more: names.next().is_some() };
         out.push(Effect::Reply { id, reply: Ok(reply), last: true });
@@ -326,11 +359,11 @@ impl Serving {
         if let (Target::Name(_), Some(damage)) = (target, self.journal_damage()) {
             return Err(RequestError::LedgerDamaged(Box::new(damage)));
         }
-        self.ledger.stat(target).ok_or(RequestError::NotFound)
+        self.ledger().stat(target).ok_or(RequestError::NotFound)
     }
 
     pub(super) fn journal_damage(&self) -> Option<Damage> {
-        self.damages.iter().copied().find(|damage| matches!(damage.file, File::Journal(_)))
+        self.damages.iter().copied().find(|damage| matches!(damage.file, File::Journal(_) | File::Snapshot(_)))
     }
 
     /// Why nothing can be written, if that is known.
@@ -338,7 +371,7 @@ impl Serving {
         if let Some(damage) = self.journal_damage() {
             return Some(RequestError::LedgerDamaged(Box::new(damage)));
         }
-        self.log.failed().or(self.store.failed()).map(|(file, error)| match error {
+        self.replica.failed().or(self.store.failed()).map(|(file, error)| match error {
             DiskError::Full => RequestError::DiskFull,
             DiskError::NotFound | DiskError::Exists | DiskError::ReadOnly | DiskError::Denied | DiskError::Io(_) => {
                 RequestError::WriteFailed { file, error }
@@ -370,11 +403,11 @@ impl Serving {
         }
         self.work.push_back(Work::Reserve(reserve::Event::Close));
         self.work.push_back(Work::Store(store::Event::Close));
-        self.work.push_back(Work::Log(log::Event::Close));
+        self.work.push_back(Work::Replica(replica::Event::Close));
     }
 
     pub(super) fn check(&self) {
-        self.log.check();
+        self.replica.check();
         self.store.check();
         self.credit.check();
         self.reserve.check();

@@ -71,6 +71,7 @@ impl Serving {
             fullest_bytes: volumes.map(live).max().unwrap_or(0),
             chunks: self.store.chunk_count(),
             volumes: self.store.index().volumes().count() as u64,
+            preamble_bytes: self.replica.preamble_bytes(),
         }
     }
 

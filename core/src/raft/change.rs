@@ -51,7 +51,8 @@ impl Tickets {
 
 impl Raft {
     /// Somebody has a command.
-    pub(super) fn propose(&mut self, ticket: u64, command: Bytes, out: &mut Vec<Effect>) {
+    pub(super) fn propose(&mut self, now: Now, ticket: u64, command: Bytes, out: &mut Vec<Effect>) {
+        self.lead_alone(now, out);
         let too_large = (command.len() > ENTRY_PAYLOAD_BYTES_MAX).then_some(Refusal::TooLarge);
         match too_large.or_else(|| self.refusal()) {
             Some(refusal) => out.push(Effect::Answered { ticket, result: Err(refusal) }),
@@ -74,7 +75,8 @@ impl Raft {
     }
 
     /// Somebody wants another membership.
-    pub(super) fn change(&mut self, ticket: u64, changes: &[Change], out: &mut Vec<Effect>) {
+    pub(super) fn change(&mut self, now: Now, ticket: u64, changes: &[Change], out: &mut Vec<Effect>) {
+        self.lead_alone(now, out);
         match self.changed(changes) {
             Ok(membership) => {
                 let position = self.adopt(membership);

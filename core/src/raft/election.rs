@@ -30,6 +30,9 @@ impl Raft {
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.survey(now, out);
         self.forwarded.expire(now, out);
+        if self.is_alone() {
+            return;
+        }
         match &mut self.role {
             Role::Leader(leader) => {
                 if leader.transfer.as_ref().is_some_and(|transfer| transfer.expires_at() <= now.mono) {
@@ -251,6 +254,12 @@ impl Raft {
     /// Leads, and says so by the first entry of its term (section 3.6.2).
     fn lead(&mut self, now: Now, out: &mut Vec<Effect>) {
         assert!(self.is_vote_durable(), "a leader's own vote was counted");
+        self.begin_term(now, self.log.last().index + 1, out);
+        self.push(Payload::Empty);
+    }
+
+    /// Leads. What is committed is known once the entry with the index `first` is.
+    pub(super) fn begin_term(&mut self, now: Now, first: u64, out: &mut Vec<Effect>) {
         let term = self.vote.term;
         out.push(Effect::Note(Note::Leads { term }));
         let last = self.log.last().index;
@@ -263,14 +272,13 @@ impl Raft {
         self.role = Role::Leader(Box::new(Leader {
             progress,
             sessions,
-            first: last + 1,
+            first,
             uncommitted_bytes: above,
             heartbeat_at: now.mono,
             quorum_at: now.mono + self.settings.election_timeout_min,
             reads: read::Reads::default(),
             transfer: None,
         }));
-        self.push(Payload::Empty);
     }
 
     /// A leader that no majority answers any more can't commit anything, and another one may be elected.
@@ -290,7 +298,7 @@ impl Raft {
     }
 
     /// Who leads, for whoever asks a node that does not.
-    pub(super) const fn not_leader(&self) -> Refusal {
+    pub(super) fn not_leader(&self) -> Refusal {
         Refusal::NotLeader { leader: self.leader() }
     }
 }

@@ -200,6 +200,12 @@ impl Log {
         self.memberships[newest..].iter().any(|(_, membership)| membership.is_voter(node))
     }
 
+    /// Whether nobody but `node` takes part, by the membership where the log begins and by no word after it.
+    pub(super) fn is_of_one(&self, node: &NodeId) -> bool {
+        let [(_, membership)] = &self.memberships[..] else { return false };
+        membership.is_of_one(node)
+    }
+
     /// The last position not after `limit` by index, and not of a later term: where two logs may meet (section 3.5).
     /// `None` if all that is left is older than what is here.
     pub(super) fn meet(&self, limit: Position) -> Option<Position> {

@@ -135,6 +135,13 @@ impl Membership {
         self.is_voter(node) || self.learners.contains(node)
     }
 
+    /// Whether `node` votes and nobody else gets the log.
+    #[must_use]
+    pub fn is_of_one(&self, node: &NodeId) -> bool {
+        let is_alone = self.voters.len() == 1 && self.outgoing.is_empty() && self.learners.is_empty();
+        is_alone && self.voters.contains(node)
+    }
+
     /// Everybody who gets the log, each once, in ascending order.
     #[must_use]
     pub fn members(&self) -> BTreeSet<NodeId> {

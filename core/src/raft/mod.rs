@@ -6,6 +6,7 @@
 //!
 //! What is durable may be kept by anything that completes writes in their order.
 
+mod alone;
 mod change;
 mod doubt;
 mod election;
@@ -289,10 +290,7 @@ impl Raft {
         assert!(log.last().term <= vote.term, "a node has seen the terms of its entries");
         let applied = snapshot.as_ref().map_or(base.position.index, |snapshot| snapshot.last.index);
         assert!(applied >= base.position.index, "a log goes on where a snapshot ends, or before");
-        // Who votes alone waits for nobody.
-        let waits = log.membership().1.members().len() > 1;
-        let patience = election::patience(&settings, &mut rng);
-        let election_at = if waits { now.mono + patience } else { now.mono };
+        let election_at = now.mono + election::patience(&settings, &mut rng);
         let mut raft = Self {
             id,
             incarnation,
@@ -322,6 +320,9 @@ impl Raft {
                 raft.know_of_term(snapshot.last.term);
             }
             raft.snapshot = Some(snapshot);
+        }
+        if raft.is_alone() && raft.applied < raft.log.last().index {
+            raft.resume_at = Some(now.mono);
         }
         raft
     }
@@ -356,16 +357,17 @@ impl Raft {
         self.log.last()
     }
 
-    /// Whether it leads.
+    /// Whether it leads its term. Whoever is alone leads none before it has something to write.
     #[must_use]
     pub const fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
     }
 
-    /// Who leads, as far as it knows.
+    /// Who leads, as far as it knows: whoever is alone, itself.
     #[must_use]
-    pub const fn leader(&self) -> Option<NodeId> {
+    pub fn leader(&self) -> Option<NodeId> {
         match &self.role {
+            Role::Follower { leader: None } if self.is_alone() => Some(self.id),
             Role::Follower { leader } => *leader,
             Role::PreCandidate(_) | Role::Candidate(_) => None,
             Role::Leader(_) => Some(self.id),
@@ -534,8 +536,8 @@ impl Machine for Raft {
             Event::Wake => {}
             Event::Received(message) => self.received(now, message, out),
             Event::Persisted { write } => self.persisted(now, write, out),
-            Event::Propose { ticket, command } => self.propose(ticket, command, out),
-            Event::Change { ticket, changes } => self.change(ticket, &changes, out),
+            Event::Propose { ticket, command } => self.propose(now, ticket, command, out),
+            Event::Change { ticket, changes } => self.change(now, ticket, &changes, out),
             Event::Read { ticket } => self.read(now, ticket, out),
             Event::Transfer { to } => self.transfer(now, to),
             Event::Snapshotted { snapshot, through } => self.snapshotted(snapshot, through, out),
@@ -547,12 +549,15 @@ impl Machine for Raft {
     fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.replicate(now, out);
         self.look_whether_settled(out);
+        self.commit_alone();
         self.write(out);
         self.hand_out(now, out);
     }
 
     fn deadline(&self) -> Option<Instant> {
         let role = match &self.role {
+            // Nobody has to be heard or told anything.
+            _ if self.is_alone() => None,
             Role::Leader(leader) => {
                 let transfer = leader.transfer.as_ref().map(transfer::Transfer::expires_at);
                 Some(leader.heartbeat_at.min(leader.quorum_at).min(transfer.unwrap_or(leader.quorum_at)))

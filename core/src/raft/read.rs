@@ -99,6 +99,10 @@ impl Raft {
     /// Somebody here wants to read.
     pub(super) fn read(&mut self, now: Now, ticket: u64, out: &mut Vec<Effect>) {
         match self.role {
+            Role::Follower { .. } if self.is_alone() => {
+                self.commit_alone();
+                out.push(Effect::Readable { ticket, result: Ok(self.commit) });
+            }
             Role::Leader(_) => {
                 if !self.want_to_read(Reader::Local(ticket)) {
                     out.push(Effect::Readable { ticket, result: Err(Refusal::Busy) });

@@ -10,6 +10,7 @@ pub use crate::disk::halt::HaltReason;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::{NodeId, OpId};
 use crate::ledger::command::{Command, Outcome};
+use crate::ledger::file::FileStat;
 use crate::limits::EFFECT_SIZE_MAX;
 use crate::note::Note;
 use crate::raft;
@@ -58,6 +59,8 @@ pub enum Event {
         /// Which.
         to: NodeId,
     },
+    /// Whether others need the space that is left: then no snapshot is made here.
+    Tight(bool),
     /// No further commands; close the journal in good order.
     Close,
 }
@@ -112,6 +115,8 @@ pub struct Decision {
     pub position: Position,
     /// What it came to.
     pub outcome: Outcome,
+    /// What the name that a put or an undelete has given a meaning was right after it.
+    pub stat: Option<Box<FileStat>>,
 }
 
 /// Why something was not done, or not known to be.

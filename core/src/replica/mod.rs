@@ -22,7 +22,7 @@ pub use peer::Peer;
 use crate::disk::ops::Ops;
 use crate::disk::{DiskError, DiskResult, File};
 use crate::id::{NodeId, OpId};
-use crate::ledger::command::{Command, Outcome};
+use crate::ledger::command::Command;
 use crate::ledger::state::State;
 use crate::machine::Machine;
 use crate::raft::entry::Position;
@@ -119,13 +119,14 @@ pub struct Replica {
     /// Whoever waits for an answer, by the number that Raft knows.
     asked: BTreeMap<u64, Asked>,
     next_number: u64,
-    /// What they came to in this turn, by index.
-    outcomes: BTreeMap<u64, Outcome>,
     /// Reads that wait for the ledger, by the index that it must have.
     reads: BTreeSet<(u64, u64)>,
     /// What a snapshot that was fetched holds, while Raft is asked whether it is of use.
     fetched: Option<(Position, Box<State>)>,
     failed: Option<(File, DiskError)>,
+    /// Whether nothing could be written from the first, by a member that is alone: what its log has counts all the
+    /// same.
+    only_reads: bool,
     closing: Option<Closing>,
     halted: bool,
 }
@@ -153,6 +154,24 @@ impl Replica {
     #[must_use]
     pub const fn failed(&self) -> Option<(File, DiskError)> {
         self.failed
+    }
+
+    /// Bytes that each new segment of the journal begins with, at most.
+    #[must_use]
+    pub fn preamble_bytes(&self) -> u64 {
+        self.journal.preamble_bytes()
+    }
+
+    /// Whether the ledger has all that the log had at the start. Only of interest where nobody else takes part: others
+    /// may have more in their logs than was ever committed.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.applied.index >= self.raft.last().index
+    }
+
+    /// Takes part in nothing in this start: `file` has lost something that nobody else has.
+    pub fn stop(&mut self, file: File, error: DiskError) {
+        self.failed = Some((file, error));
     }
 
     /// What it has done in this start that shows in no effect: entries applied, steps of making snapshots.
@@ -198,7 +217,8 @@ impl Replica {
     }
 
     fn propose(&mut self, asked: Asked, volumes: Vec<(u64, u64)>, command: &Command, out: &mut Vec<Effect>) {
-        if !volumes.is_empty() && self.raft.is_leader() && self.refusal().is_none() {
+        let leads = self.raft.is_leader() || self.raft.is_alone();
+        if !volumes.is_empty() && leads && self.refusal().is_none() {
             self.work.push_back(Work::Journal(journal::Event::Rely(volumes)));
         }
         let command = command.encode().into();
@@ -250,6 +270,7 @@ impl Machine for Replica {
             }
             Event::Read { ticket } => self.ask(Asked::Read(ticket), |ticket| raft::Event::Read { ticket }, out),
             Event::Transfer { to } => self.work.push_back(Work::Raft(raft::Event::Transfer { to })),
+            Event::Tight(tight) => self.with_snapshots(out, |snapshots, effects| snapshots.set_tight(tight, effects)),
             Event::Close => self.closing = self.closing.or(Some(Closing::Asked)),
         }
         self.run(now, out);
@@ -262,7 +283,7 @@ impl Machine for Replica {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let raft = self.is_taking_part().then(|| self.raft.deadline()).flatten();
+        let raft = self.hears_raft().then(|| self.raft.deadline()).flatten();
         [raft, self.journal.deadline(), self.snapshots.deadline()].into_iter().flatten().min()
     }
 
@@ -270,7 +291,10 @@ impl Machine for Replica {
         self.raft.check();
         self.journal.check();
         self.snapshots.check();
-        assert!(self.outcomes.is_empty() && self.work.is_empty(), "a turn leaves nothing undone");
+        assert!(self.work.is_empty(), "a turn leaves nothing undone");
         assert!(self.reads.first().is_none_or(|(index, _)| *index > self.applied.index), "reads are served in time");
     }
 }
+
+#[cfg(test)]
+mod tests;

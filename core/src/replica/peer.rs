@@ -70,7 +70,7 @@ impl Peer {
         self.begun = true;
         match event {
             // Whoever sent a message sends it again, or to another member.
-            Event::Wake | Event::Received(_) | Event::Transfer { .. } | Event::Close => {}
+            Event::Wake | Event::Received(_) | Event::Transfer { .. } | Event::Tight(_) | Event::Close => {}
             Event::DiskDone { op, result } => {
                 self.ops.take(op);
                 match &mut self.stage {

@@ -10,14 +10,16 @@ use super::snapshot::file::{BadSnapshot, END_LEN, End, Intake};
 use super::{Founding, Replica};
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
-use crate::disk::damage::Damage;
+use crate::disk::damage::{Damage, DamageKind};
 use crate::disk::halt::HaltReason;
 use crate::disk::ops::Ops;
 use crate::disk::stray::Strays;
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
+use crate::ledger::command::Command;
 use crate::ledger::state::State as Ledger;
-use crate::limits::{SNAPSHOT_FILES_MAX, STEP_BYTES_MAX};
+use crate::limits::{DAMAGES_MAX, SNAPSHOT_FILES_MAX, STEP_BYTES_MAX};
 use crate::note::Note;
+use crate::raft::entry::{Entry, Payload};
 use crate::raft::journal::recover::{Recovered as Log, Recovery as LogRecovery, Step as LogStep};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::{Raft, Start};
@@ -48,6 +50,11 @@ pub struct Recovered {
     pub volumes: BTreeMap<u64, u64>,
     /// Records lost.
     pub damages: Vec<Damage>,
+    /// Whether the log was ever meant for more than this node.
+    pub replicated: bool,
+    /// What can be read of the ledger of a store of its own whose journal has lost something. Which of it counts is not
+    /// known.
+    pub readable: Option<Box<Ledger>>,
 }
 
 #[derive(Debug)]
@@ -82,6 +89,8 @@ pub struct Recovery {
     /// Index and length of each snapshot file.
     snapshots: Vec<(u64, u64)>,
     stage: Option<Stage>,
+    /// Whether nobody else ever had the log.
+    for_one: bool,
     /// Files that are of no use.
     useless: BTreeSet<u64>,
     notes: Vec<Note>,
@@ -100,7 +109,7 @@ impl Recovery {
     ) -> Self {
         let log = LogRecovery::new(config, boot, segments, Arc::clone(&founding.members), read_only);
         let stage = Some(Stage::Log(Box::new(log)));
-        Self { founding, boot, snapshots, stage, useless: BTreeSet::new(), notes: Vec::new() }
+        Self { founding, boot, snapshots, stage, for_one: false, useless: BTreeSet::new(), notes: Vec::new() }
     }
 
     /// No new segment takes the place of one of these strays.
@@ -111,6 +120,18 @@ impl Recovery {
     pub fn beside(mut self, strays: Strays) -> Self {
         let Some(Stage::Log(log)) = self.stage else { panic!("nothing was read yet") };
         self.stage = Some(Stage::Log(Box::new(log.beside(strays))));
+        self
+    }
+
+    /// Nobody else ever had this log, whatever it has lost: it is that of a store of its own.
+    ///
+    /// # Panics
+    /// When it was asked for a step before.
+    #[must_use]
+    pub fn of_one(mut self) -> Self {
+        let Some(Stage::Log(log)) = self.stage else { panic!("nothing was read yet") };
+        self.stage = Some(Stage::Log(Box::new(log.of_one())));
+        self.for_one = true;
         self
     }
 
@@ -186,19 +207,33 @@ impl Recovery {
         }
     }
 
+    /// No snapshot can be read, and the journal begins after entry `index`.
+    fn snapshot_lost(&mut self, log: &mut Log, index: u64) {
+        let newest = self.useless.last().copied().filter(|newest| *newest >= index);
+        let kind = if newest.is_some() { DamageKind::Broken } else { DamageKind::Missing };
+        let file = File::Snapshot(newest.unwrap_or(index));
+        let damage = Damage { file, offset: 0, first: 1, last: newest.unwrap_or(index), kind };
+        self.notes.push(Note::Damaged(damage));
+        log.damages.insert(0, damage);
+        log.damages.truncate(DAMAGES_MAX);
+    }
+
     fn read_content(
         &mut self,
-        log: Box<Log>,
+        mut log: Box<Log>,
         mut ends: BTreeMap<u64, End>,
         intake: Box<Intake>,
         bad: Option<BadSnapshot>,
     ) -> (Stage, Option<Step>) {
         let Some((&index, &end)) = ends.last_key_value() else {
             let index = log.base.position.index;
-            let stage = if index > 0 {
-                Stage::Halted(HaltReason::SnapshotLost { index })
-            } else {
-                Stage::Ready { log, ends, loaded: None }
+            let stage = match index {
+                0 => Stage::Ready { log, ends, loaded: None },
+                _ if self.for_one => {
+                    self.snapshot_lost(&mut log, index);
+                    Stage::Ready { log, ends, loaded: None }
+                }
+                _ => Stage::Halted(HaltReason::SnapshotLost { index }),
             };
             return (stage, None);
         };
@@ -226,7 +261,9 @@ impl Recovery {
     #[must_use]
     pub fn into_recovered(self, rng: Rng, now: Now) -> Recovered {
         let Some(Stage::Ready { log, ends, loaded }) = self.stage else { panic!("the member is not ready") };
-        let Log { vote, vote_certain, doubtful, base, entries, volumes, damages, journal, .. } = *log;
+        let readable = (self.for_one && !log.damages.is_empty())
+            .then(|| Box::new(readable(&log, loaded.as_ref().map(|loaded| (&loaded.0, loaded.1.last.index)))));
+        let Log { vote, vote_certain, doubtful, base, entries, volumes, damages, replicated, journal, .. } = *log;
         let count = entries.len() as u64;
         let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |loaded| (loaded.0, Some(loaded.1)));
         let (applied, members) = match &snapshot {
@@ -239,10 +276,12 @@ impl Recovery {
         let start =
             Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, settings: settings_of_raft };
         let useless = self.useless.into_iter().collect();
+        let (raft, failed) = (Raft::new(start, rng, now), journal.failed());
         let replica = Replica {
             settings,
-            raft: Raft::new(start, rng, now),
-            failed: journal.failed(),
+            only_reads: failed.is_some() && raft.is_alone(),
+            raft,
+            failed,
             journal,
             ledger,
             applied,
@@ -253,13 +292,12 @@ impl Recovery {
             work: VecDeque::new(),
             asked: BTreeMap::new(),
             next_number: 1,
-            outcomes: BTreeMap::new(),
             reads: BTreeSet::new(),
             fetched: None,
             closing: None,
             halted: false,
         };
-        Recovered { replica, entries: count, volumes, damages }
+        Recovered { replica, entries: count, volumes, damages, replicated, readable }
     }
 }
 
@@ -272,4 +310,19 @@ fn read_ends(log: Box<Log>, left: VecDeque<(u64, u64)>, ends: BTreeMap<u64, End>
     let request =
         DiskRequest::Read { file: File::Snapshot(index), offset: len - end_len, len: len_of_end, verify: Verify::None };
     (Stage::Ends { log, left, ends }, Some(Step::Disk(request)))
+}
+
+/// All that is there of a ledger: what a snapshot has, and whatever entries can be read after it.
+fn readable(log: &Log, snapshot: Option<(&Ledger, u64)>) -> Ledger {
+    let (mut ledger, mut last) = snapshot.map_or((Ledger::new(), 0), |(ledger, last)| (ledger.clone(), last));
+    for Entry { position, payload } in log.entries.iter().chain(&log.beyond) {
+        if let Payload::Command(command) = payload
+            && position.index > last
+            && let Ok(command) = Command::decode(command)
+        {
+            last = position.index;
+            ledger.apply(position.index, &command);
+        }
+    }
+    ledger
 }

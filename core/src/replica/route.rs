@@ -9,7 +9,8 @@ use super::snapshot::{self, Snapshots};
 use super::{Asked, Closing, Decision, Effect, Message, Owner, Refusal, Replica, Work};
 use crate::disk::halt::HaltReason;
 use crate::disk::{DiskError, File};
-use crate::ledger::command::Command;
+use crate::ledger::command::{Command, Outcome};
+use crate::ledger::file::Target;
 use crate::machine::Machine as _;
 use crate::note::Note;
 use crate::raft::entry::{Entry, Payload, Position};
@@ -18,10 +19,38 @@ use crate::raft::snapshot::Snapshot;
 use crate::raft::{self, Effect as RaftEffect};
 use crate::time::Now;
 
+/// Committed entries that the ledger does not have yet.
+#[derive(Debug)]
+struct Ready {
+    entries: Arc<[Entry]>,
+    /// How many of them it has.
+    applied: usize,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self { entries: Arc::from([]), applied: 0 }
+    }
+}
+
+impl Ready {
+    /// The next one up to `index`.
+    fn next(&mut self, index: u64) -> Option<&Entry> {
+        let entry = self.entries.get(self.applied).filter(|entry| entry.position.index <= index)?;
+        self.applied += 1;
+        Some(entry)
+    }
+}
+
 impl Replica {
     /// Whether Raft is heard. Once the journal has failed or is closed, nothing that it says could be kept.
     pub(super) const fn is_taking_part(&self) -> bool {
         self.failed.is_none() && matches!(self.closing, None | Some(Closing::Asked))
+    }
+
+    /// The same, or what the log has is still to be applied.
+    pub(super) const fn hears_raft(&self) -> bool {
+        self.is_taking_part() || self.only_reads
     }
 
     /// Wakes whatever is due.
@@ -51,7 +80,7 @@ impl Replica {
     /// Ends the turn of every machine, until no machine has anything more for another.
     pub(super) fn end_turn(&mut self, now: Now, out: &mut Vec<Effect>) {
         loop {
-            if self.is_taking_part() {
+            if self.hears_raft() {
                 let mut effects = Vec::new();
                 self.raft.flush(now, &mut effects);
                 self.route_raft(effects, out);
@@ -68,18 +97,17 @@ impl Replica {
                 break;
             }
         }
-        self.outcomes.clear();
         self.make_snapshot(out);
         self.with_snapshots(out, |snapshots, effects| snapshots.flush(now, effects));
         self.run(now, out);
-        if self.closing == Some(Closing::Closed) && !self.snapshots.is_busy() {
+        if self.closing == Some(Closing::Closed) && !self.snapshots.is_busy() && self.ops.len() == 0 {
             self.closing = Some(Closing::Said);
             out.push(Effect::Closed);
         }
     }
 
     fn step_raft(&mut self, now: Now, event: raft::Event, out: &mut Vec<Effect>) {
-        if !self.is_taking_part() {
+        if !self.hears_raft() {
             return;
         }
         let mut effects = Vec::new();
@@ -88,18 +116,23 @@ impl Replica {
     }
 
     fn route_raft(&mut self, effects: Vec<RaftEffect>, out: &mut Vec<Effect>) {
+        let mut ready = Ready::default();
         for effect in effects {
+            // A ledger is looked at as it was right after the command that somebody has asked for.
+            if !matches!(effect, RaftEffect::Answered { .. }) {
+                self.apply_through(&mut ready, u64::MAX, out);
+            }
             match effect {
                 RaftEffect::Persist(write) => {
                     self.work.push_back(Work::Journal(journal::Event::Persist(write)));
                 }
                 RaftEffect::Send(message) => out.push(Effect::Send(Box::new(Message::Raft(message)))),
-                RaftEffect::Apply(entries) => entries.iter().for_each(|entry| self.apply(entry, out)),
+                RaftEffect::Apply(entries) => ready = Ready { entries, applied: 0 },
                 RaftEffect::Restore(snapshot) => self.restore(snapshot, out),
                 RaftEffect::Fetch { from, snapshot } => {
                     self.with_snapshots(out, |snapshots, effects| snapshots.fetch(from, snapshot, effects));
                 }
-                RaftEffect::Answered { ticket, result } => self.answered(ticket, result, out),
+                RaftEffect::Answered { ticket, result } => self.answered(ticket, result, &mut ready, out),
                 RaftEffect::Readable { ticket, result: Ok(index) } => {
                     self.reads.insert((index, ticket));
                     self.serve_reads(out);
@@ -112,6 +145,7 @@ impl Replica {
                 RaftEffect::Note(note) => out.push(Effect::Note(Note::Group(note))),
             }
         }
+        self.apply_through(&mut ready, u64::MAX, out);
     }
 
     fn route_journal(&mut self, effects: Vec<journal::Effect>, out: &mut Vec<Effect>) {
@@ -161,29 +195,39 @@ impl Replica {
         }
     }
 
-    /// A committed entry: the ledger takes it.
-    pub(super) fn apply(&mut self, entry: &Entry, out: &mut Vec<Effect>) {
+    /// The ledger takes the committed entries that are ready, up to `index`. What the last of them came to, if that was a
+    /// command.
+    fn apply_through(&mut self, ready: &mut Ready, index: u64, out: &mut Vec<Effect>) -> Option<(Command, Outcome)> {
+        let mut last = None;
+        while let Some(entry) = ready.next(index) {
+            if self.halted {
+                return None;
+            }
+            last = self.apply(entry, out);
+        }
+        last
+    }
+
+    fn apply(&mut self, entry: &Entry, out: &mut Vec<Effect>) -> Option<(Command, Outcome)> {
         let Entry { position, payload } = entry;
         assert_eq!(position.index, self.applied.index + 1, "entries are applied in their order");
-        if self.halted {
-            return;
-        }
         self.applied = *position;
+        let mut result = None;
         match payload {
             Payload::Empty => {}
             Payload::Membership(members) => self.members = Arc::clone(members),
             Payload::Command(command) => {
                 let Ok(command) = Command::decode(command) else {
                     self.halted = true;
-                    return out.push(Effect::Halt(HaltReason::UnknownCommand { index: position.index }));
+                    out.push(Effect::Halt(HaltReason::UnknownCommand { index: position.index }));
+                    return None;
                 };
                 let outcome = self.ledger.apply(position.index, &command);
-                if !self.asked.is_empty() {
-                    self.outcomes.insert(position.index, outcome);
-                }
+                result = Some((command, outcome));
             }
         }
         self.serve_reads(out);
+        result
     }
 
     /// The ledger goes on from what was fetched.
@@ -196,19 +240,33 @@ impl Replica {
     }
 
     /// Raft has decided on a command or a change.
-    fn answered(&mut self, ticket: u64, result: Result<Position, raft::Refusal>, out: &mut Vec<Effect>) {
+    fn answered(
+        &mut self,
+        ticket: u64,
+        result: Result<Position, raft::Refusal>,
+        ready: &mut Ready,
+        out: &mut Vec<Effect>,
+    ) {
         let asked = self.asked.remove(&ticket).expect("every answer was asked for");
         let position = match result {
             Ok(position) => position,
             Err(refusal) => return out.push(self.refuse(asked, refusal.into())),
         };
-        let decide = || {
-            let outcome = *self.outcomes.get(&position.index).expect("what is committed was just applied");
-            Ok(Decision { position, outcome })
+        let came_to = self.apply_through(ready, position.index, out);
+        if self.halted {
+            return;
+        }
+        let decide = |stat: bool| {
+            let (command, outcome) = came_to.as_ref().expect("what is committed was just applied");
+            // What a session repeats was done long ago, and its name may be gone.
+            let name = command.name().filter(|_| stat && matches!(outcome, Outcome::Stored { .. }));
+            let stat = name.and_then(|name| self.ledger.stat(&Target::Name(name.clone())));
+            let stat = stat.map(|(stat, _)| Box::new(stat));
+            Ok(Decision { position, outcome: *outcome, stat })
         };
         out.push(match asked {
-            Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(decide()) },
-            Asked::Remote { node, ticket } => self.answer(node, ticket, &decide()),
+            Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(decide(true)) },
+            Asked::Remote { node, ticket } => self.answer(node, ticket, &decide(false)),
             Asked::Change(ticket) => Effect::Changed { ticket, result: Ok(position) },
             Asked::Read(_) => panic!("a read is answered otherwise"),
         });
@@ -241,7 +299,12 @@ impl Replica {
     /// Makes a snapshot when it is time.
     fn make_snapshot(&mut self, out: &mut Vec<Effect>) {
         let due = self.applied.index >= self.snapshot_at && self.applied.index > self.snapshots.newest();
-        if !due || self.snapshots.is_busy() || !self.is_taking_part() || self.closing.is_some() {
+        if !due
+            || self.snapshots.is_tight()
+            || self.snapshots.is_busy()
+            || !self.is_taking_part()
+            || self.closing.is_some()
+        {
             return;
         }
         self.snapshot_at = self.applied.index + self.settings.snapshot_entries;

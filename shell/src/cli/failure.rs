@@ -190,6 +190,9 @@ impl Failure {
             HaltReason::SnapshotLost { .. } => Self::new("E_SNAPSHOT_LOST", Exit::Damaged, what)
                 .cause(reason)
                 .hint("bring the files of the folder journal back from a backup of the data directory"),
+            HaltReason::OfGroup => Self::new("E_MEMBER", Exit::NoStore, what)
+                .cause(reason)
+                .hint("\"dps server\" runs it; choose another directory with --data DIR"),
             HaltReason::UnknownCommand { .. } => Self::new("E_NEWER_FORMAT", Exit::NewerFormat, what)
                 .cause(reason)
                 .hint("use the version of dps that wrote it, or a newer one"),
@@ -356,6 +359,7 @@ mod tests {
             StoreError::Halted(HaltReason::NewerFormat { found: 9, supported: 1 }),
             StoreError::Halted(HaltReason::BootRecordLost),
             StoreError::Halted(HaltReason::SnapshotLost { index: 7 }),
+            StoreError::Halted(HaltReason::OfGroup),
             StoreError::Halted(HaltReason::UnknownCommand { index: 7 }),
             StoreError::Halted(HaltReason::Unreadable { file: FileOrList::List, error: DiskError::Denied }),
             StoreError::Source(io(io::ErrorKind::UnexpectedEof)),

@@ -306,7 +306,7 @@ async fn status(method: &Method, inputs: mpsc::Sender<Input>) -> Result<Answer, 
         let status = raft.map(|raft| Status {
             node: raft.id().to_string(),
             leader: raft.leader().map(|leader| leader.to_string()),
-            leads: raft.is_leader(),
+            leads: raft.leader() == Some(raft.id()),
             term: raft.term(),
             commit: raft.commit(),
             last: raft.last().index,

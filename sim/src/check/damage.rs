@@ -215,6 +215,7 @@ pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Fin
         | HaltReason::NewerFormat { .. }
         | HaltReason::BootRecordLost
         | HaltReason::SnapshotLost { .. }
+        | HaltReason::OfGroup
         | HaltReason::UnknownCommand { .. } => false,
     };
     if !excused {
@@ -226,7 +227,8 @@ pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Fin
 pub(crate) fn is_excused(error: &RequestError, disk: &Disk) -> Option<bool> {
     match error {
         RequestError::LedgerDamaged(damage) => {
-            Some(matches!(damage.file, File::Journal(_)) && is_damage_excused(damage.file, disk))
+            let is_of_ledger = matches!(damage.file, File::Journal(_) | File::Snapshot(_));
+            Some(is_of_ledger && is_damage_excused(damage.file, disk))
         }
         RequestError::DiskFull => Some(disk.was_full()),
         RequestError::WriteFailed { file, error } => Some(disk.has_refused(*file, *error)),

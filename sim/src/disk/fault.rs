@@ -22,7 +22,7 @@ pub const READ_ERROR: DiskError = DiskError::Io(5);
 pub enum FileClass {
     /// The boot records.
     Slot,
-    /// The journal's segments.
+    /// The journal's segments, and the snapshots from which they go on.
     Journal,
     /// The volumes.
     Volume,
@@ -36,9 +36,9 @@ impl FileClass {
     pub const fn of(file: File) -> Self {
         match file {
             File::Slot(_) | File::Stage(_) => Self::Slot,
-            File::Journal(_) => Self::Journal,
+            File::Journal(_) | File::Snapshot(_) => Self::Journal,
             File::Volume(_) => Self::Volume,
-            File::Snapshot(_) | File::Checkpoint(_) | File::Reserve => Self::Spare,
+            File::Checkpoint(_) | File::Reserve => Self::Spare,
         }
     }
 }
@@ -254,7 +254,8 @@ impl Disk {
                 .filter(|(file, _)| match file {
                     File::Volume(_) => class == FileClass::Volume,
                     File::Journal(number) => class == FileClass::Journal && self.is_followed(*number),
-                    File::Snapshot(_) | File::Checkpoint(_) => class == FileClass::Spare,
+                    File::Snapshot(_) => class == FileClass::Journal,
+                    File::Checkpoint(_) => class == FileClass::Spare,
                     File::Slot(_) | File::Reserve | File::Stage(_) => false,
                 })
                 .collect();
@@ -313,10 +314,11 @@ impl Disk {
         lost || self.harms(file).iter().any(overlaps)
     }
 
-    /// Whether a journal segment up to this one was damaged or made to vanish.
+    /// Whether a journal segment up to this one, or any snapshot of what came before, was damaged or made to vanish.
     #[must_use]
     pub fn is_journal_harmed(&self, number: u64) -> bool {
-        let earlier = |file: &File| matches!(file, File::Journal(other) if *other <= number);
+        let earlier =
+            |file: &File| matches!(file, File::Journal(other) if *other <= number) || matches!(file, File::Snapshot(_));
         let harmed = |file: File| earlier(&file) && !self.harms(file).is_empty();
         self.lost.keys().any(earlier) || self.directory.iter().any(|(file, _)| harmed(file))
     }

@@ -207,7 +207,9 @@ fn living<M: Member>(world: &World<M>) -> Option<(u32, Vec<u32>)> {
             .zip(0_u32..)
             .filter_map(|(there, host)| there.member.as_ref().and_then(Member::look).map(|look| (host, look)))
     };
-    let (leader, look) = looks().filter(|(_, look)| look.raft.is_leader()).max_by_key(|(_, look)| look.raft.term())?;
+    let (leader, look) = looks()
+        .filter(|(host, look)| look.raft.leader() == Some(node_id(*host)))
+        .max_by_key(|(_, look)| look.raft.term())?;
     let membership = look.raft.membership();
     let members = looks().map(|(host, _)| host).filter(|host| membership.is_member(&node_id(*host)));
     Some((leader, members.collect()))

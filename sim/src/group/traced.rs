@@ -15,7 +15,12 @@ impl Traced for Event {
                 hash.number(3);
                 digest_message(hash, message);
             }
-            Self::Propose { .. } | Self::Change { .. } | Self::Read { .. } | Self::Transfer { .. } | Self::Close => {
+            Self::Propose { .. }
+            | Self::Change { .. }
+            | Self::Read { .. }
+            | Self::Transfer { .. }
+            | Self::Tight(_)
+            | Self::Close => {
                 debug(hash, self);
             }
         }
@@ -30,6 +35,7 @@ impl Traced for Event {
             | Self::Change { .. }
             | Self::Read { .. }
             | Self::Transfer { .. }
+            | Self::Tight(_)
             | Self::Close => format!("{self:?}"),
         }
     }

@@ -276,5 +276,5 @@ impl Desk<'_> {
 
 /// Whether a file is the journal's.
 pub(crate) const fn is_journal(file: File) -> bool {
-    matches!(file, File::Journal(_))
+    matches!(file, File::Journal(_) | File::Snapshot(_))
 }

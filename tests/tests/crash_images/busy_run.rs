@@ -67,6 +67,7 @@ pub(crate) fn config() -> Config {
         manifest_fanout: 4,
         volume_bytes: 24 << 10,
         segment_bytes: 4 << 10,
+        snapshot_entries: 60,
         ingest_bytes_max: 64 << 10,
         settle_after: Duration::from_micros(100),
         credit_timeout: Duration::from_secs(3_600),

@@ -9,7 +9,6 @@ mod gateway;
 mod gc;
 mod get;
 mod journal;
-mod log;
 mod member;
 mod node;
 mod put;
@@ -101,10 +100,6 @@ fn parts() -> Vec<Inhabited> {
         Inhabited::new(
             store::Shelf::new,
             &["Append", "Sync", "Read", "Written", "Stored", "Loaded", "Closed", "Missing", "Sealed", "Full", "Failed"],
-        ),
-        Inhabited::new(
-            log::Desk::new,
-            &["Append", "Sync", "Committed", "Refused", "Closed", "Stopped", "Unknown", "Closing", "Sealed", "Settled"],
         ),
         Inhabited::new(
             reserve::Yard::new,

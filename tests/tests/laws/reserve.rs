@@ -20,7 +20,12 @@ impl Yard {
     }
 
     fn footprint(rng: &mut Rng) -> Footprint {
-        Footprint { fullest_bytes: rng.below(900), chunks: rng.below(20), volumes: rng.below(9) }
+        Footprint {
+            fullest_bytes: rng.below(900),
+            chunks: rng.below(20),
+            volumes: rng.below(9),
+            preamble_bytes: rng.below(99),
+        }
     }
 
     fn next_id(&mut self) -> RequestId {

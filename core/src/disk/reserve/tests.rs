@@ -150,7 +150,7 @@ impl Bench {
 }
 
 /// What a collection of `SMALL` may need, as the module says.
-fn need_of(Footprint { fullest_bytes, chunks, volumes }: Footprint, grown: u64) -> u64 {
+fn need_of(Footprint { fullest_bytes, chunks, volumes, .. }: Footprint, grown: u64) -> u64 {
     let copies = fullest_bytes + grown;
     let drops = 32 * chunks + 96 * (chunks / 1_024 + volumes);
     (copies + copies.min(128) + drops + 3 * (56 + 24 * volumes) + 300).min(1_600)
@@ -184,7 +184,7 @@ fn a_small_store_has_a_small_reserve_that_grows_and_shrinks_with_it() {
 #[test]
 fn drops_and_catalogs_are_counted() {
     let mut bench = Bench::new(RawConfig { volume_bytes: 1 << 20, ..SMALL }, Disk::new(1 << 30));
-    bench.footprint = Footprint { fullest_bytes: 5_000, chunks: 4_000, volumes: 9 };
+    bench.footprint = Footprint { fullest_bytes: 5_000, chunks: 4_000, volumes: 9, preamble_bytes: 0 };
     bench.turn(Event::Collected);
     let need = need_of_large(5_000, 4_000, 9);
     assert_eq!(bench.disk.reserve, Some(need + need / 2));
@@ -217,7 +217,8 @@ fn a_put_is_refused_while_a_reserve_is_still_there() {
     // While the collection runs nothing is set aside, and no put comes between.
     assert!(!bench.admits(64));
     assert_eq!(bench.disk.reserve, None);
-    (bench.disk.store, bench.footprint) = (1_000, Footprint { fullest_bytes: 900, chunks: 2, volumes: 1 });
+    (bench.disk.store, bench.footprint) =
+        (1_000, Footprint { fullest_bytes: 900, chunks: 2, volumes: 1, preamble_bytes: 0 });
     bench.turn(Event::Collected);
     assert!(bench.disk.reserve.is_some(), "afterwards it is made again");
     assert!(bench.admits(64));

@@ -25,7 +25,7 @@ use super::membership::Membership;
 use super::{Base, Cut, Vote, Write};
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
-use crate::disk::record::{FileKind, Head, Kind, Predecessor, Stamp};
+use crate::disk::record::{FileKind, HEADER_LEN, Head, Kind, Predecessor, Stamp};
 use crate::disk::stray::Strays;
 use crate::disk::writer::{Writer, WriterOp};
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
@@ -210,6 +210,15 @@ impl Journal {
     #[must_use]
     pub const fn failed(&self) -> Option<(File, DiskError)> {
         self.failed
+    }
+
+    /// Bytes that each new segment begins with, at most: a head, what all before it comes to, and positions (rule J6).
+    #[must_use]
+    pub fn preamble_bytes(&self) -> u64 {
+        let state = codec::encode_state(&self.state).len() + self.state.base.membership.encoded_len();
+        let floors = codec::RELY_LEN_MIN * (1 + self.floors.len());
+        // Head, state, positions, and the empty record behind what follows them.
+        (5 * HEADER_LEN + state + floors) as u64
     }
 
     /// Writes nothing in this boot.

@@ -81,6 +81,9 @@ enum State {
         left: Vec<File>,
     },
     Scanning(Box<Files>),
+    /// Making the footer of the last segment durable: a process that was killed may have left it unsynced. A segment that
+    /// follows says nothing of it for ever, since it may be lost as a whole.
+    Proving(Ending),
     /// Publishing the fresh segment; so many of the tail's records are in it.
     Publishing {
         ending: Ending,
@@ -99,6 +102,8 @@ pub struct Recovery {
     /// Number and length of the segments that are to be read, ascending.
     segments: Vec<(u64, u64)>,
     strays: Strays,
+    /// Whether nobody else ever had this log.
+    for_one: bool,
     catalog: Option<Catalog>,
     state: Option<State>,
     replay: Replay,
@@ -132,6 +137,7 @@ impl Recovery {
             boot,
             segments,
             strays: Strays::default(),
+            for_one: false,
             catalog: None,
             state: Some(State::Cataloging(Reading::new(FileKind::Journal, boot.store))),
             replay: Replay::new(Base { position: Position::ZERO, membership: members }),
@@ -152,6 +158,12 @@ impl Recovery {
         Self { strays, ..self }
     }
 
+    /// Nobody else ever had this log, whatever it has lost: it is that of a store of its own.
+    #[must_use]
+    pub fn of_one(self) -> Self {
+        Self { for_one: true, ..self }
+    }
+
     /// The next step.
     pub fn advance(&mut self) -> Step {
         loop {
@@ -162,6 +174,10 @@ impl Recovery {
                 State::Cataloging(reading) => self.read_catalog(reading),
                 State::Removing { publication, left } => self.remove_again(publication, left),
                 State::Scanning(files) => self.scan(files),
+                State::Proving(ending) => {
+                    let file = File::Journal(ending.last.number);
+                    (State::Proving(ending), Some(Step::Disk(DiskRequest::Sync { file, directory: true })))
+                }
                 State::Publishing { ending, fresh, copied, finished } => self.publish(ending, fresh, copied, finished),
                 State::Ready(ending, fresh) => (State::Ready(ending, fresh), Some(Step::Ready)),
             };
@@ -200,6 +216,7 @@ impl Recovery {
                 }
             }
             State::Scanning(files) => files.done(result),
+            State::Proving(_) => self.proven(result),
             State::Publishing { fresh, .. } => {
                 if let Err(error) = fresh.done(result) {
                     self.give_up(error);
@@ -336,15 +353,24 @@ impl Recovery {
             self.report(File::Journal(number), offset, position, DamageKind::Missing);
         }
         // What is missing may have been acknowledged to others, and so may what was cut.
-        if (ending.cut.is_some() || self.replay.has_hole()) && self.replay.may_be_replicated(self.is_damaged) {
+        let others = !self.for_one && self.replay.may_be_replicated(self.is_damaged);
+        if others && (ending.cut.is_some() || self.replay.has_hole()) {
             self.replay.doubt();
+        }
+        // Nobody has what is lost of a log without others. The disk may yet give it back, so nothing is written that
+        // says where the log goes on without it.
+        if self.is_damaged && !others {
+            self.read_only.get_or_insert(DiskError::NotFound);
         }
         if let Some((file, error)) = ending.refused {
             self.notes.push(Note::WritesStopped { file, error });
             self.read_only.get_or_insert(error);
         }
-        if ending.closed || ending.last.number == 0 || self.read_only.is_some() {
+        if ending.last.number == 0 || self.read_only.is_some() {
             return State::Ready(ending, None);
+        }
+        if ending.closed {
+            return State::Proving(ending);
         }
         let mut fresh = Fresh::new(&self.boot, FileKind::Journal, ending.last, &self.strays);
         let now = || (self.replay.to_state(), self.replay.floors().clone());
@@ -396,6 +422,18 @@ impl Recovery {
             fresh.append();
         }
         (State::Publishing { ending, fresh, copied, finished }, None)
+    }
+
+    /// The last segment is durable, or can't be made so.
+    fn proven(&mut self, result: &DiskResult) {
+        let Some(State::Proving(mut ending)) = self.state.take() else { panic!("only a footer is proven") };
+        if let Err(error) = result {
+            let file = File::Journal(ending.last.number);
+            self.read_only = Some(*error);
+            ending.refused = Some((file, *error));
+            self.notes.push(Note::WritesStopped { file, error: *error });
+        }
+        self.state = Some(State::Ready(ending, None));
     }
 
     /// The fresh segment can't be made: the log is only read.

@@ -95,6 +95,8 @@ pub(super) struct Snapshots {
     /// Files that are of no use, to be removed with the next old one.
     useless: Vec<u64>,
     made: Option<Made>,
+    /// Whether others need the space that is left.
+    tight: bool,
     fetching: Option<Fetching>,
     /// Reads for other members.
     giving: usize,
@@ -112,7 +114,8 @@ impl Snapshots {
         while held.len() > KEPT {
             useless.extend(held.pop_first().map(|(index, _)| index));
         }
-        Self { id, store, held, useless, made: None, fetching: None, giving: 0, due: None, heard: false, steps: 0 }
+        let (made, fetching, due) = (None, None, None);
+        Self { id, store, held, useless, made, tight: false, fetching, giving: 0, due, heard: false, steps: 0 }
     }
 
     /// The index of the last entry in the newest.
@@ -123,6 +126,25 @@ impl Snapshots {
     /// Whether anything is being made or fetched.
     pub(super) const fn is_busy(&self) -> bool {
         self.made.is_some() || self.fetching.is_some()
+    }
+
+    /// Whether others need the space that is left.
+    pub(super) const fn is_tight(&self) -> bool {
+        self.tight
+    }
+
+    /// Others need the space that is left, or not any more. What is being made is given up then, unless all of it is
+    /// written.
+    pub(super) fn set_tight(&mut self, tight: bool, out: &mut Vec<Effect>) {
+        self.tight = tight;
+        if tight && self.made.as_ref().is_some_and(|made| !made.waits) {
+            self.give_up_making(out);
+        }
+    }
+
+    fn give_up_making(&mut self, out: &mut Vec<Effect>) {
+        (self.made, self.due) = (None, None);
+        out.push(Effect::Disk { op: Op::Remove, request: DiskRequest::Remove { file: File::Stage(MADE_STAGE) } });
     }
 
     pub(super) const fn deadline(&self) -> Option<Instant> {
@@ -197,10 +219,11 @@ impl Snapshots {
         made.waits = false;
         if let Err(error) = result {
             let index = made.index;
-            self.made = None;
-            return out.push(Effect::Note(Note::SnapshotFailed { index, error: *error }));
+            out.push(Effect::Note(Note::SnapshotFailed { index, error: *error }));
+            return self.give_up_making(out);
         }
         match made.whole.take() {
+            None if self.tight => self.give_up_making(out),
             None => self.due = Some(now.mono),
             Some(snapshot) => {
                 self.made = None;

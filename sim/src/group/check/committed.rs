@@ -136,7 +136,8 @@ impl Committed {
                     return findings.correctness("CI", at, text);
                 }
                 None if index == self.last() + 1 => {
-                    if leads == Leads::No {
+                    // Whoever is alone may commit what an earlier start wrote.
+                    if leads == Leads::No && !raft.is_alone() {
                         // Somebody led and committed it; that a member hears of it first from nobody can't be.
                         let text = format!("host {host} takes {} for committed before any leader", entry.position);
                         findings.correctness("CI", at, text);
@@ -169,7 +170,7 @@ impl Committed {
 
     /// A member says what a command came to: that must be what is committed there.
     pub(crate) fn decided(&self, at: u64, host: u32, decision: &Decision, findings: &mut Findings) {
-        let Decision { position, outcome } = decision;
+        let Decision { position, outcome, .. } = decision;
         let known = self.get(position.index);
         if known.map(|known| (known.position, known.outcome)) != Some((*position, Some(*outcome))) {
             let known = known.map(|known| (known.position, known.outcome));

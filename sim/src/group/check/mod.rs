@@ -120,7 +120,7 @@ impl Oracle {
         }
         if news {
             self.points.push(Point::Committing);
-            if leads != elections::Leads::No {
+            if leads != elections::Leads::No || look.raft.is_alone() {
                 let committed = self.committed.position(look.raft.commit());
                 let disks = Disks { images: &self.images, of: disk_of };
                 self.quorum.moved(at, host, committed, &disks, rows, findings);

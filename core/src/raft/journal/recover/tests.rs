@@ -172,16 +172,16 @@ fn nothing_is_glued_on_behind_damage() {
         disk.bytes_mut(File::Journal(1))[usize::try_from(*offset).unwrap() + 30] ^= 1;
     }
     for number in 2..4 {
-        let started = start(disk, number, LONG, &group(1));
+        let started = start(disk, number, LONG, &group(3));
         assert_eq!(started.recovered.damages.len(), 1);
         assert_eq!(started.recovered.entries, [1, 2, 3].map(|index| entry(1, index)), "what was there before the loss");
         assert_eq!(started.recovered.beyond, [4, 5, 6].map(|index| entry(2, index)));
         disk = started.disk;
     }
     // A leader sends what is right, from where the logs meet: then all is whole again, though the damage is still told.
-    let mut desk = start(disk, 4, LONG, &group(1)).sit();
+    let mut desk = start(disk, 4, LONG, &group(3)).sit();
     desk.write(Write { cut: Some(Cut { after: 2, term: 3 }), ..entries(1, 3, 3..=4) });
-    let healed = start(desk.disk, 5, LONG, &group(1)).recovered;
+    let healed = start(desk.disk, 5, LONG, &group(3)).recovered;
     let expected = [entry(1, 1), entry(1, 2), entry(3, 3), entry(3, 4)];
     assert_eq!((&healed.entries[..], &healed.beyond[..], healed.damages.len()), (&expected[..], &[][..], 1));
 }
@@ -200,6 +200,26 @@ fn damage_that_a_snapshot_covers_takes_nothing_of_the_log() {
     let recovered = start(disk, 2, LONG, &group(1)).recovered;
     assert_eq!((indexes(&recovered.entries), recovered.damages.len()), (vec![5, 6, 7, 8], 1));
     assert_eq!(recovered.beyond, []);
+}
+
+/// The disk may yet give back what is lost of a log that nobody else has.
+#[test]
+fn a_log_without_others_is_only_read_while_something_is_lost() {
+    let mut desk = Desk::empty(LONG, 1);
+    desk.write(entries(1, 1, 1..=6));
+    desk.settle();
+    let mut disk = desk.disk;
+    let third = records(&disk, 1).into_iter().filter(|(kind, _)| *kind == Kind::Log).nth(2).unwrap().1;
+    let place = usize::try_from(third).unwrap() + 30;
+    disk.bytes_mut(File::Journal(1))[place] ^= 1;
+    let started = start(disk, 2, LONG, &group(1));
+    assert_eq!((indexes(&started.recovered.entries), indexes(&started.recovered.beyond)), (vec![1, 2], vec![4, 5, 6]));
+    assert!(started.recovered.read_only.is_some() && started.recovered.journal.failed().is_some());
+    let mut disk = started.disk;
+    assert!(disk.bytes(File::Journal(2)).is_none(), "no segment says that the log ends before the loss");
+    disk.bytes_mut(File::Journal(1))[place] ^= 1;
+    let whole = start(disk, 3, LONG, &group(1)).recovered;
+    assert_eq!((indexes(&whole.entries), whole.damages.len(), whole.read_only), (vec![1, 2, 3, 4, 5, 6], 0, None));
 }
 
 /// Segments are not removed while something is lost: they may be what a repair needs.
