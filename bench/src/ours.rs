@@ -119,6 +119,7 @@ impl Group for Ours {
                 entries: Vec::new(),
                 doubt: None,
                 vote_certain: true,
+                lacks_state: false,
                 settings: Settings { trailing_entries: 16, ..Settings::STANDARD },
             };
             let rng = Seed::new([number as u8; 32]).rng();

@@ -144,6 +144,9 @@ pub const APPEND_BYTES_MAX: u64 = STEP_BYTES_MAX as u64;
 /// Bytes of a snapshot's content: what one file holds.
 pub const SNAPSHOT_BYTES_MAX: u64 = OFFSET_MAX;
 
+/// Nodes whose newest start one member remembers. Those of a group all fit.
+pub const WITNESSED_MAX: usize = 64;
+
 /// Requests of clients that wait for the group at one member.
 pub const GATEWAY_REQUESTS_MAX: usize = 512;
 
@@ -231,6 +234,7 @@ pub const SPACE_ASK_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of an [`crate::node::Effect`], so that queues of effects stay small.
 pub const EFFECT_SIZE_MAX: usize = 128;
 
+const _: () = assert!(2 * VOTERS_MAX + LEARNERS_MAX < WITNESSED_MAX);
 const _: () = assert!(EXPIRE_SLICE_MAX as usize <= STEP_ITEMS_MAX);
 const _: () = assert!(REAP_SLICE_MAX as usize <= STEP_ITEMS_MAX && OVERWRITTEN_MAX < STEP_ITEMS_MAX);
 // A session that goes takes all its outcomes along in one step.

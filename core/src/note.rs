@@ -9,6 +9,7 @@ use crate::disk::{DiskError, File};
 use crate::id::ChunkId;
 use crate::keystore::Place;
 use crate::raft;
+use crate::replica;
 use crate::replica::snapshot::file::BadSnapshot;
 
 /// Something worth knowing.
@@ -136,6 +137,8 @@ pub enum Note {
     Settled,
     /// Something of the group that agrees on the ledger.
     Group(raft::Note),
+    /// Something of this member and the others.
+    Member(replica::note::Note),
     /// A snapshot of the ledger is durable.
     SnapshotMade {
         /// The last entry in it.
@@ -214,6 +217,7 @@ impl fmt::Display for Note {
             Self::PutDropped => f.write_str("put dropped"),
             Self::Settled => f.write_str("settled"),
             Self::Group(note) => note.fmt(f),
+            Self::Member(note) => note.fmt(f),
             Self::SnapshotMade { index, bytes } => write!(f, "{} of {bytes} bytes made", File::Snapshot(*index)),
             Self::SnapshotFetched { index, bytes } => write!(f, "{} of {bytes} bytes fetched", File::Snapshot(*index)),
             Self::SnapshotFailed { index, error } => {

@@ -21,7 +21,8 @@ use dps_core::raft::entry::{Entry, Payload, Position};
 use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Appended, Body, Message};
 use dps_core::raft::snapshot::Snapshot;
-use dps_core::replica::Message as Told;
+use dps_core::replica::witness::{Because, Start, Words};
+use dps_core::replica::{Answer, Body as Says, Letter, Message as Told, Piece};
 use dps_core::rng::Seed;
 use dps_core::time::WallTime;
 use dps_core::wire::control;
@@ -56,6 +57,9 @@ fn main() -> io::Result<()> {
     (0..10_u8).for_each(|index| filter.insert(&ChunkId::of(&[index])));
     write("filter", "part", &filter.finish().encode_part(0))?;
     let stream = messages().map(|(name, message)| (name, control::encode(&Told::Raft(message))));
+    for (name, letter) in letters() {
+        write("wire", name, &control::encode(&Told::Member(letter)))?;
+    }
     let mut frames = Vec::new();
     for (name, bytes) in &stream {
         write("wire", name, bytes)?;
@@ -96,15 +100,42 @@ fn messages() -> [(&'static str, Message); 8] {
     let (session, hint) = (21, at(4, 5));
     [
         ("vote", Body::Vote { last: at(8, 11), transfer: true }),
-        ("vote-reply", Body::VoteReply { granted: false }),
+        ("vote-reply", Body::VoteReply { granted: false, clock: 0 }),
         ("append", Body::Append { session, prev: at(8, 11), entries: entries.collect(), commit: 10 }),
-        ("conflict", Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint }, counts: true }),
+        (
+            "conflict",
+            Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint }, counts: true, clock: 0 },
+        ),
         ("install", Body::Install { session, snapshot }),
         ("heartbeat", Body::Heartbeat { session, commit: 16, round: 31 }),
         ("read-reply", Body::ReadReply { asker: 2, ticket: 41, index: Some(0) }),
         ("stale", Body::Stale),
     ]
     .map(|(name, body)| (name, Message { from: node(1), incarnation: 3, to: node(2), term: 300, body }))
+}
+
+/// Letters of members, of kinds that differ in shape.
+fn letters() -> [(&'static str, Letter); 9] {
+    let (from, to) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
+    let piece = Piece { index: 1_000, digest: [5; 32], offset: 70 };
+    let end = Position { term: 9, index: 14 };
+    let start = Start { random: [3; 16], end, term: 10, whole: true };
+    let membership = Arc::new(Membership::new([from, to]).expect("two voters"));
+    let snapshot = Snapshot { last: end, membership, digest: [5; 32], bytes: 70_000 };
+    let command = Command::Clean { time: WallTime::from_nanos(3) };
+    let because = Because::ShorterLog { acknowledged: end };
+    [
+        ("letter-ask", Says::Ask(piece)),
+        ("letter-part", Says::Part { asker: 3, piece, bytes: Bytes::from_static(b"part") }),
+        ("letter-wanted", Says::Wanted { from: 1_000 }),
+        ("letter-offered", Says::Offered { asker: 3, snapshot }),
+        ("letter-propose", Says::Propose { ticket: 4, command }),
+        ("letter-proposed", Says::Proposed { asker: 3, ticket: 4, answer: Answer::NotLeader(Some(from)) }),
+        ("letter-introduction", Says::Meet(Words::Introduction { start, nonce: Some([4; 16]) })),
+        ("letter-challenge", Says::Meet(Words::Challenge { start: 3, nonce: [4; 16] })),
+        ("letter-rolled-back", Says::Meet(Words::RolledBack { random: [3; 16], because })),
+    ]
+    .map(|(name, body)| (name, Letter { from, incarnation: 3, to, body }))
 }
 
 fn manifests() -> [(&'static str, Manifest); 4] {

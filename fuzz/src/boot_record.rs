@@ -156,6 +156,7 @@ fn judge_halt(reason: HaltReason, slots: &[Found; 2], before: &std::collections:
         HaltReason::SnapshotLost { .. } | HaltReason::OfGroup | HaltReason::UnknownCommand { .. } => {
             panic!("nothing of a ledger was read")
         }
+        HaltReason::RolledBack { .. } => panic!("nobody else was asked"),
         HaltReason::Unreadable { .. } => panic!("the list can be read, and slots are not denied"),
     }
 }

@@ -84,7 +84,7 @@ fn recover(memory: &mut Memory, boot: u64, read_only: Option<DiskError>) -> Foun
         }
     }
     let now = Now { mono: Instant::ZERO, wall: WallTime::default() };
-    let recovered = recovery.into_recovered(Seed::new([1; 32]).rng(), now);
+    let recovered = recovery.into_recovered(Seed::new([1; 32]), now);
     let (mut replica, mut out) = (recovered.replica, Vec::new());
     let only_reads = replica.failed().is_some();
     if recovered.readable.is_none() {

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use dps_core::note::Note;
 use dps_core::raft;
+use dps_core::replica::note as member;
 use tracing::{debug, info, trace, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +45,15 @@ pub(crate) fn note(note: &Note) {
         Note::Damaged(_) | Note::ChunkMismatch { .. } | Note::BootRecordDamaged(_) | Note::CatalogDamaged(_) => {
             warn!("{note}")
         }
+        Note::Member(member::Note::Met { .. } | member::Note::LedgerFound { .. }) => info!("{note}"),
+        Note::Member(member::Note::Rejected { .. }) => debug!("{note}"),
+        Note::Member(
+            member::Note::RolledBack { .. }
+            | member::Note::MemoryDamaged(_)
+            | member::Note::NotRemembered(_)
+            | member::Note::LedgerLost { .. }
+            | member::Note::SnapshotLost { .. },
+        ) => warn!("{note}"),
         Note::RemovalFailed { .. } | Note::Stray(_) | Note::SnapshotRejected { .. } => warn!("{note}"),
         Note::SnapshotFetched { .. } | Note::SnapshotFailed { .. } => info!("{note}"),
         Note::Group(raft::Note::Leads { .. } | raft::Note::LostQuorum { .. } | raft::Note::Restored { .. }) => {

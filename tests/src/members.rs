@@ -65,6 +65,12 @@ impl Members {
         self.address(number, FILES_PORT)
     }
 
+    /// Where a member is reached by the others.
+    #[must_use]
+    pub const fn peers(&self, number: u8) -> SocketAddr {
+        self.address(number, PEER_PORT)
+    }
+
     const fn address(&self, number: u8, port: u16) -> SocketAddr {
         let [a, b] = self.net;
         SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(127, a, b, number), port))

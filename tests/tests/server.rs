@@ -1,10 +1,16 @@
 //! Three real members on loopback: they agree on small files, and what was acknowledged survives the leader.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use dps_core::id::NodeId;
+use dps_core::limits::FRAME_BYTES_MAX;
+use dps_core::replica::{Body, Letter, Message};
+use dps_core::wire::{control, frame};
 use dps_tests::command::{Bench, binary};
 use dps_tests::members::{Answer, Members, ask};
 
@@ -65,6 +71,53 @@ fn what_makes_no_sense_is_refused() {
         let answer = ask(at, method, path, headers, body).unwrap();
         assert_eq!((answer.status, &*code(&answer)), (status, expected), "{method} {path} {headers:?}");
     }
+}
+
+/// A connection that announces what no frame has is closed at once, one with bytes that are no message goes on, and the member
+/// serves as before.
+#[test]
+fn a_peer_that_talks_nonsense_is_not_listened_to() {
+    let members = Members::new(1);
+    let _ = members.wait_for_leader();
+    let connect = || TcpStream::connect(members.peers(1)).expect("it listens");
+    for header in [u32::MAX, FRAME_BYTES_MAX + 1, 0] {
+        let mut stream = connect();
+        stream.write_all(&header.to_le_bytes()).unwrap();
+        // It would wait for the rest of the frame otherwise.
+        let mut rest = Vec::new();
+        let closed = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty() && closed.is_ok_and(|count| count == 0), "a frame of {header} bytes");
+    }
+    let mut stream = connect();
+    let letter = |from: u8, incarnation| {
+        let node = |number| NodeId::from_bytes([number; 20]);
+        let body = Body::Wanted { from: 1 };
+        control::encode(&Message::Member(Letter { from: node(from), incarnation, to: node(1), body }))
+    };
+    for message in [vec![0xff; 9], vec![0x4a, 0], letter(9, 1), letter(1, 1), letter(9, u64::MAX)] {
+        let mut bytes = Vec::new();
+        frame::encode(&message, &mut bytes).expect("it fits");
+        stream.write_all(&bytes).unwrap();
+    }
+    let at = members.files(1);
+    assert_eq!(ask(at, "PUT", "/v1/files/a", &[], b"x").unwrap().status, 200);
+    assert_eq!(ask(at, "GET", "/v1/files/a", &[], b"").unwrap().body, b"x");
+}
+
+/// Whoever comes back on an empty disk under its old number would vote twice.
+#[test]
+fn a_member_on_an_empty_directory_under_its_old_number_stops() {
+    let mut members = Members::new(3);
+    let leader = members.wait_for_leader();
+    assert_eq!(ask(members.files(leader), "PUT", "/v1/files/a", &[], b"x").unwrap().status, 200);
+    let gone = leader % 3 + 1;
+    members.kill(gone);
+    std::fs::remove_dir_all(members.data(gone)).unwrap();
+    let arguments = members.arguments(gone, &members.data(gone));
+    let output = std::process::Command::new(binary()).args(arguments).output().expect("the binary was built");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.code() == Some(8) && text.contains("E_ROLLED_BACK"), "{text}");
+    assert_eq!(ask(members.files(leader), "GET", "/v1/files/a", &[], b"").unwrap().body, b"x");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Reasons not to start at all.
 
 use super::{DiskError, File};
+use crate::id::NodeId;
+use crate::replica::witness::Because;
 
 /// Why a node can't go on at all. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -33,6 +35,15 @@ pub enum HaltReason {
     /// The journal is that of a member of a group, and was to be opened as a store of its own.
     #[error("the journal is one of several that agree with each other")]
     OfGroup,
+    /// Another member of the group remembers more of this one than it does itself: its disk is an old one. What the
+    /// group has acknowledged is untouched, and nothing that this start said was counted by that member.
+    #[error("member {by} knows that this data directory is an old copy or a new one under an old name: {because}")]
+    RolledBack {
+        /// Who knows that.
+        by: NodeId,
+        /// How.
+        because: Because,
+    },
     /// A committed entry is of a kind that this program does not know.
     #[error("entry {index} of the ledger was written by a newer version")]
     UnknownCommand {

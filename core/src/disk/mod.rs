@@ -46,6 +46,10 @@ pub enum Slot {
     JournalOdd,
     /// How far the scrub of the chunks is. Losing it costs time.
     Scrub,
+    /// What a member of a group remembers of the others, with an even number.
+    WitnessEven,
+    /// The same with an odd number.
+    WitnessOdd,
 }
 
 /// A file of the data directory, by what it is rather than by its path.
@@ -77,6 +81,8 @@ impl fmt::Display for File {
             Self::Slot(Slot::JournalEven) => f.write_str("catalog of journal segments (even)"),
             Self::Slot(Slot::JournalOdd) => f.write_str("catalog of journal segments (odd)"),
             Self::Slot(Slot::Scrub) => f.write_str("position of the scrub"),
+            Self::Slot(Slot::WitnessEven) => f.write_str("memory of other members (even)"),
+            Self::Slot(Slot::WitnessOdd) => f.write_str("memory of other members (odd)"),
             Self::Journal(segment) => write!(f, "journal segment {segment}"),
             Self::Volume(number) => write!(f, "volume {number}"),
             Self::Checkpoint(number) => write!(f, "checkpoint of volume {number}"),

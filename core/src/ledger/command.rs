@@ -257,4 +257,34 @@ impl Command {
             Self::InSession { .. } => unreachable!("sessions are not nested"),
         }
     }
+
+    /// Replaces what the proposer's clock said; not in [`Command::ResetClock`], where a person says what the time is.
+    ///
+    /// # Panics
+    /// If a session is nested in a session.
+    pub fn set_time(&mut self, now: WallTime) {
+        let plain = match self {
+            Self::InSession { command, .. } => command,
+            plain => plain,
+        };
+        match plain {
+            Self::Put { time, .. }
+            | Self::PutUntil { time, .. }
+            | Self::Expire { time, .. }
+            | Self::Delete { time, .. }
+            | Self::SweepStart { time }
+            | Self::SweepComplete { time, .. }
+            | Self::Undelete { time, .. }
+            | Self::Reap { time, .. }
+            | Self::Purge { time, .. }
+            | Self::Clean { time }
+            | Self::DeepClean { time }
+            | Self::Rename { time, .. }
+            | Self::SetClockRule { time, .. }
+            | Self::ConfirmClock { time }
+            | Self::RegisterSession { time } => *time = now,
+            Self::ResetClock { .. } => {}
+            Self::InSession { .. } => unreachable!("sessions are not nested"),
+        }
+    }
 }

@@ -73,7 +73,8 @@ pub(super) struct Starting {
     rng: Rng,
     /// For the boot record.
     boot_rng: Rng,
-    raft_rng: Rng,
+    /// For the machines of the member.
+    replica_seed: Seed,
     stage: Option<Stage>,
     ops: Ops<()>,
     /// Known once the files were sorted.
@@ -95,7 +96,7 @@ impl Starting {
             rng: seed.split("salts", 0).rng(),
             stage: Some(Stage::Record(Box::new(Boot::new(boot_rng.clone())))),
             boot_rng,
-            raft_rng: seed.split("raft", 0).rng(),
+            replica_seed: seed.split("replica", 0),
             ops: Ops::new(0),
             strays: Strays::default(),
             appending: None,
@@ -250,7 +251,7 @@ impl Starting {
     /// The journal and the newest snapshot are read.
     fn ledger_read(&mut self, now: Now) -> Option<Progress> {
         let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal was just read") };
-        let mut recovered = recovery.into_recovered(self.raft_rng.clone(), now);
+        let mut recovered = recovery.into_recovered(self.replica_seed.clone(), now);
         if recovered.replicated {
             return Some(Progress::Halted(HaltReason::OfGroup));
         }

@@ -178,7 +178,7 @@ impl Serving {
                 }
                 replica::Effect::Decided { ticket, result } => self.decided(ticket, result.map_err(refusal), out),
                 replica::Effect::Send(_) => unreachable!("a store of its own has nobody to tell anything"),
-                replica::Effect::Changed { .. } | replica::Effect::Readable { .. } => {
+                replica::Effect::Changed { .. } | replica::Effect::Readable { .. } | replica::Effect::Passed { .. } => {
                     unreachable!("nobody has asked for that")
                 }
                 replica::Effect::Halt(reason) => self.halted = Some(reason),
@@ -442,6 +442,8 @@ fn refusal(refusal: Refusal) -> RequestError {
         Refusal::Unknown(error) => RequestError::OutcomeUnknown(error),
         Refusal::Group(raft::Refusal::Busy) => RequestError::Busy,
         Refusal::Closing => RequestError::Closing,
-        Refusal::Starting | Refusal::Group(_) => unreachable!("whoever is alone leads, and all that it proposes fits"),
+        Refusal::Starting | Refusal::NoLedger | Refusal::Group(_) => {
+            unreachable!("whoever is alone leads, and all that it proposes fits")
+        }
     }
 }

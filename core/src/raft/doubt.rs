@@ -40,7 +40,7 @@ use super::election::patience;
 use super::entry::Position;
 use super::membership::Membership;
 use super::message::Body;
-use super::{Effect, Note, Raft, Vote};
+use super::{Effect, Note, Raft, Reason, Vote, reject};
 use crate::id::NodeId;
 use crate::time::{Instant, Now};
 
@@ -213,10 +213,10 @@ impl Raft {
         out: &mut Vec<Effect>,
     ) {
         let is_asked = self.surveyed().contains(&from);
-        let Some(open) = &mut self.doubt else { return };
-        if round != open.round || open.asks_at.is_none() || !is_asked {
-            return;
-        }
+        let waits = self.doubt.as_ref().is_some_and(|open| round == open.round && open.asks_at.is_some());
+        let Some(open) = self.doubt.as_mut().filter(|_| waits && is_asked) else {
+            return reject(from, Reason::Unasked, out);
+        };
         open.answers.insert(from, answer);
         self.count_answers(now, out);
     }

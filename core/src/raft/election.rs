@@ -55,8 +55,11 @@ impl Raft {
 
     /// Whether an election may need this node. One that the newest membership in its log leaves out is needed until
     /// that is known to be committed: perhaps nobody else has it (section 4.2.2). Its own vote does not count then.
+    ///
+    /// Whoever has lost its state votes, since log and votes are whole, but does not lead: it could neither tell what a
+    /// command came to nor give a snapshot to anybody. It gets one from any member, led or not, and then may.
     pub(super) fn may_lead(&self) -> bool {
-        self.log.may_vote(&self.id, self.commit)
+        !self.lacks_state && self.log.may_vote(&self.id, self.commit)
     }
 
     /// Patience begins anew.
@@ -70,6 +73,7 @@ impl Raft {
         if term > self.vote.term {
             self.vote = Vote { term, candidate: None };
             self.vote_changed();
+            self.clocks.forget();
         }
         let before = mem::replace(&mut self.role, Role::Follower { leader });
         if let Role::Leader(before) = before {
@@ -165,8 +169,11 @@ impl Raft {
             return self.follow(now, term, None, out);
         }
         let (begun, is_voter) = (self.vote.term + 1, self.membership().is_voter(&from));
+        if !is_voter {
+            return reject(from, Reason::NoVoter, out);
+        }
         let Role::PreCandidate(votes) = &mut self.role else { return };
-        if !is_voter || (granted && term != begun) {
+        if granted && term != begun {
             return;
         }
         votes.entry(from).or_insert(granted);
@@ -187,6 +194,7 @@ impl Raft {
         let term = self.vote.term + 1;
         self.vote = Vote { term, candidate: Some(self.id) };
         self.vote_changed();
+        self.clocks.forget();
         self.role = Role::Candidate(Votes::new());
         self.heard_at = None;
         self.rest(now);
@@ -232,12 +240,17 @@ impl Raft {
             }
             self.rest(now);
         }
-        self.send(from, Body::VoteReply { granted }, 0, out);
+        let clock = now.wall.as_nanos();
+        self.send(from, Body::VoteReply { granted, clock }, 0, out);
     }
 
     /// A vote of the present term came in.
     pub(super) fn voted(&mut self, now: Now, from: NodeId, granted: bool, out: &mut Vec<Effect>) {
-        let is_voter = self.membership().is_voter(&from);
+        // Its own vote may be one that counts for nobody, see `may_lead`.
+        let (is_voter, is_own) = (self.membership().is_voter(&from), from == self.id);
+        if !is_voter && !is_own {
+            return reject(from, Reason::NoVoter, out);
+        }
         let Role::Candidate(votes) = &mut self.role else { return };
         if !is_voter {
             return;

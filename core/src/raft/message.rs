@@ -5,9 +5,10 @@
 
 use alloc::sync::Arc;
 
+use super::TERM_MAX;
 use super::entry::{Entry, Position};
 use super::membership::Membership;
-use super::snapshot::Snapshot;
+use super::snapshot::{INDEX_MAX, Snapshot};
 use crate::id::NodeId;
 
 /// A message.
@@ -49,6 +50,8 @@ pub enum Body {
     VoteReply {
         /// Whether this term's vote is the candidate's.
         granted: bool,
+        /// What the voter's wall clock says, in nanoseconds since 1970; 0 if it says nothing (rule L3).
+        clock: u64,
     },
     /// Entries of the leader's log (section 3.5).
     Append {
@@ -69,6 +72,8 @@ pub enum Body {
         result: Appended,
         /// Whether it may be counted: not if the follower may have voted in a newer term and lost that (rule R2).
         counts: bool,
+        /// What the follower's wall clock says, like that of a voter.
+        clock: u64,
     },
     /// What the follower lacks is in no log any more: it is to be taken from this snapshot (chapter 5). Answered like
     /// an append, once that is in force.
@@ -95,6 +100,8 @@ pub enum Body {
         round: u64,
         /// Whether it may be counted, like that of an append.
         counts: bool,
+        /// What the follower's wall clock says, like that of a voter.
+        clock: u64,
     },
     /// A read that a follower asks its leader for (section 6.4).
     Read {
@@ -138,6 +145,31 @@ pub enum Body {
     },
     /// Answers whatever came from an older term, so that whoever is behind learns that it is.
     Stale,
+}
+
+impl Body {
+    /// Whether it speaks of an index or a term that no group ever gets to.
+    pub(super) fn is_absurd(&self) -> bool {
+        let far = |position: &Position| position.term > TERM_MAX || position.index > INDEX_MAX;
+        match self {
+            Self::PreVote { last } | Self::Vote { last, .. } | Self::TimeoutNow { last } => far(last),
+            Self::Append { prev, entries, commit, .. } => {
+                far(prev) || *commit > INDEX_MAX || entries.last().is_some_and(|entry| far(&entry.position))
+            }
+            Self::AppendReply { result: Appended::Matched { index }, .. } => *index > INDEX_MAX,
+            Self::AppendReply { result: Appended::Conflict { prev, hint }, .. } => *prev > INDEX_MAX || far(hint),
+            Self::Install { snapshot, .. } => far(&snapshot.last),
+            Self::Heartbeat { commit, .. } => *commit > INDEX_MAX,
+            Self::ReadReply { index, .. } => index.is_some_and(|index| index > INDEX_MAX),
+            Self::SurveyReply { last, since, .. } => far(last) || *since > INDEX_MAX,
+            Self::PreVoteReply { .. }
+            | Self::VoteReply { .. }
+            | Self::HeartbeatReply { .. }
+            | Self::Read { .. }
+            | Self::Survey { .. }
+            | Self::Stale => false,
+        }
+    }
 }
 
 /// How an append went.

@@ -8,6 +8,7 @@
 
 mod alone;
 mod change;
+mod clocks;
 mod doubt;
 mod election;
 pub mod entry;
@@ -25,6 +26,7 @@ mod replication;
 pub mod settings;
 pub mod snapshot;
 mod transfer;
+mod view;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -41,6 +43,7 @@ use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
 use self::change::Tickets;
+use self::clocks::Clocks;
 use self::doubt::{Answer, Open};
 pub use self::doubt::{Doubt, Settlement};
 use self::election::Votes;
@@ -212,6 +215,9 @@ pub struct Start {
     pub doubt: Option<Doubt>,
     /// Whether no newer term or vote than `vote` may be lost. If it may, so may entries.
     pub vote_certain: bool,
+    /// Whether the state that the log goes on from is lost: the node hands nothing out to be applied, and does not lead,
+    /// until a snapshot is installed.
+    pub lacks_state: bool,
     /// Bounds and timeouts.
     pub settings: Settings,
 }
@@ -260,6 +266,8 @@ pub struct Raft {
     resume_at: Option<Instant>,
     /// The newest durable snapshot.
     snapshot: Option<Snapshot>,
+    /// Whether what is applied can't be told, since all snapshots are lost.
+    lacks_state: bool,
     /// Who offered the newest snapshot that is being fetched, and the session to be echoed.
     offer: Option<(NodeId, u64)>,
     /// When a leader was last heard of.
@@ -275,6 +283,8 @@ pub struct Raft {
     forwarded: read::Forwarded,
     /// What the start did not know, until it is settled durably.
     doubt: Option<Box<Open>>,
+    /// What the clocks of others said in this term.
+    clocks: Clocks,
 }
 
 impl Raft {
@@ -284,7 +294,8 @@ impl Raft {
     /// When entries do not follow each other, or the settings can't work.
     #[must_use]
     pub fn new(start: Start, mut rng: Rng, now: Now) -> Self {
-        let Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, settings } = start;
+        let Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, lacks_state, settings } =
+            start;
         assert_eq!(settings.checked(), Ok(settings), "settings are checked before they are used");
         let log = Log::new(base.position, base.membership, entries);
         assert!(log.last().term <= vote.term, "a node has seen the terms of its entries");
@@ -304,6 +315,7 @@ impl Raft {
             handed_out: false,
             resume_at: None,
             snapshot: None,
+            lacks_state,
             offer: None,
             heard_at: None,
             election_at,
@@ -312,6 +324,7 @@ impl Raft {
             tickets: Tickets::default(),
             forwarded: read::Forwarded::default(),
             doubt: Open::new(doubt, vote, vote_certain, now).map(Box::new),
+            clocks: Clocks::default(),
         };
         if let Some(snapshot) = snapshot {
             // Perhaps it was installed, and the log does not tell of it yet.
@@ -325,65 +338,6 @@ impl Raft {
             raft.resume_at = Some(now.mono);
         }
         raft
-    }
-
-    /// This node.
-    #[must_use]
-    pub const fn id(&self) -> NodeId {
-        self.id
-    }
-
-    /// The largest term that it has seen.
-    #[must_use]
-    pub const fn term(&self) -> u64 {
-        self.vote.term
-    }
-
-    /// The index up to which it knows the log committed.
-    #[must_use]
-    pub const fn commit(&self) -> u64 {
-        self.commit
-    }
-
-    /// The last entry that is not in its log any more; a snapshot has it.
-    #[must_use]
-    pub const fn base(&self) -> Position {
-        self.log.base()
-    }
-
-    /// The last entry of its log.
-    #[must_use]
-    pub fn last(&self) -> Position {
-        self.log.last()
-    }
-
-    /// Whether it leads its term. Whoever is alone leads none before it has something to write.
-    #[must_use]
-    pub const fn is_leader(&self) -> bool {
-        matches!(self.role, Role::Leader(_))
-    }
-
-    /// Who leads, as far as it knows: whoever is alone, itself.
-    #[must_use]
-    pub fn leader(&self) -> Option<NodeId> {
-        match &self.role {
-            Role::Follower { leader: None } if self.is_alone() => Some(self.id),
-            Role::Follower { leader } => *leader,
-            Role::PreCandidate(_) | Role::Candidate(_) => None,
-            Role::Leader(_) => Some(self.id),
-        }
-    }
-
-    /// Who takes part, by the newest word in its log.
-    #[must_use]
-    pub fn membership(&self) -> &Membership {
-        self.log.membership().1
-    }
-
-    /// The entry with this index, unless it is not in the log any more or yet.
-    #[must_use]
-    pub fn entry(&self, index: u64) -> Option<&Entry> {
-        self.log.get(index)
     }
 
     /// Drops what can't be right, lets a newer term make a follower of this node and tells an older one so, and hands
@@ -406,15 +360,19 @@ impl Raft {
         if term > TERM_MAX {
             return reject(from, Reason::AbsurdTerm, out);
         }
+        if body.is_absurd() {
+            return reject(from, Reason::AbsurdIndex, out);
+        }
         match body {
             Body::PreVote { last } => self.asked_for_pre_vote(now, from, term, last, out),
             Body::PreVoteReply { granted } => self.pre_voted(now, from, term, granted, out),
             Body::Vote { last, transfer } => self.asked_for_vote(now, from, term, last, transfer, out),
             Body::Survey { round } => self.answer_survey(from, incarnation, round, out),
             Body::SurveyReply { asker, round, last, doubtful, since, membership } => {
-                if asker == self.incarnation {
-                    self.survey_answered(now, from, round, Answer { term, last, doubtful, since, membership }, out);
+                if asker != self.incarnation {
+                    return reject(from, Reason::Unasked, out);
                 }
+                self.survey_answered(now, from, round, Answer { term, last, doubtful, since, membership }, out);
             }
             _ if term < self.vote.term => self.answer_old_term(from, &body, out),
             body => {
@@ -430,37 +388,43 @@ impl Raft {
     /// A message of the present term that is no request for a vote.
     fn received_in_term(&mut self, now: Now, from: NodeId, incarnation: u64, body: Body, out: &mut Vec<Effect>) {
         match body {
-            Body::VoteReply { granted } => self.voted(now, from, granted, out),
+            Body::VoteReply { granted, clock } => {
+                self.clocks.hear(now, from, clock);
+                self.voted(now, from, granted, out);
+            }
             Body::Append { session, prev, entries, commit } => {
                 if self.hear_leader(now, from, out) {
-                    self.append(from, session, prev, &entries, commit, out);
+                    self.append(now, (from, session), prev, &entries, commit, out);
                 }
             }
             Body::Heartbeat { session, commit, round } => {
                 if self.hear_leader(now, from, out) {
                     self.advance(commit.min(self.log.last().index));
-                    let counts = self.counts();
-                    self.send(from, Body::HeartbeatReply { session, round, counts }, 0, out);
+                    let (counts, clock) = (self.counts(), now.wall.as_nanos());
+                    self.send(from, Body::HeartbeatReply { session, round, counts, clock }, 0, out);
                 }
             }
             Body::Install { session, snapshot } => {
                 if self.hear_leader(now, from, out) {
-                    self.offered(from, session, snapshot, out);
+                    self.offered(now, from, session, snapshot, out);
                 }
             }
-            Body::AppendReply { session, result, counts } => {
+            Body::AppendReply { session, result, counts, clock } => {
+                self.clocks.hear(now, from, clock);
                 let answer = Answering { from, incarnation, session, counts };
                 self.appended(now, answer, result, out);
             }
-            Body::HeartbeatReply { session, round, counts } => {
+            Body::HeartbeatReply { session, round, counts, clock } => {
+                self.clocks.hear(now, from, clock);
                 let answer = Answering { from, incarnation, session, counts };
                 self.heard(now, answer, round, out);
             }
             Body::Read { ticket } => self.read_for(from, incarnation, ticket, out),
             Body::ReadReply { asker, ticket, index } => {
-                if asker == self.incarnation {
-                    self.read_answered(from, ticket, index, out);
+                if asker != self.incarnation {
+                    return reject(from, Reason::Unasked, out);
                 }
+                self.read_answered(from, ticket, index, out);
             }
             Body::TimeoutNow { last } => self.take_over(now, from, last, out),
             Body::Stale => {}
@@ -503,7 +467,7 @@ impl Raft {
 
     /// Hands out what is committed, in slices.
     fn hand_out(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.handed_out || self.applied == self.commit {
+        if self.handed_out || self.lacks_state || self.applied == self.commit {
             return;
         }
         let count = usize::try_from(self.commit - self.applied).unwrap_or(usize::MAX).min(STEP_ITEMS_MAX);
@@ -541,7 +505,7 @@ impl Machine for Raft {
             Event::Read { ticket } => self.read(now, ticket, out),
             Event::Transfer { to } => self.transfer(now, to),
             Event::Snapshotted { snapshot, through } => self.snapshotted(snapshot, through, out),
-            Event::Installed(snapshot) => self.installed(snapshot, out),
+            Event::Installed(snapshot) => self.installed(now, snapshot, out),
             Event::Settle { index } => self.settled_by_operator(now, index, out),
         }
     }
@@ -580,6 +544,7 @@ impl Machine for Raft {
         assert!(snapshot <= self.applied, "what a snapshot has is applied");
         let stands = matches!(self.role, Role::PreCandidate(_) | Role::Candidate(_) | Role::Leader(_));
         assert!(!stands || !self.is_unsettled(), "who is in doubt stands for no election");
+        assert!(!stands || !self.lacks_state, "who has no state leads nobody");
         if let Role::Leader(leader) = &self.role {
             let last = self.log.last().index;
             assert!(

@@ -88,6 +88,8 @@ pub enum Reason {
     TooManyPeers,
     /// No group gets that far.
     AbsurdTerm,
+    /// No log gets that far.
+    AbsurdIndex,
     /// Two nodes lead in one term.
     SecondLeader,
     /// Entries do not follow each other.
@@ -96,10 +98,14 @@ pub enum Reason {
     MalformedSnapshot,
     /// It would replace what is committed.
     AgainstCommitted,
-    /// It answers what was never asked, or too long ago.
+    /// It answers what was never asked, or too long ago; or who should lead can't, or by the word of whoever does not.
     Unasked,
     /// The node is to stand for election, and may not.
     InDoubt,
+    /// The node is to stand for election, and has lost its state.
+    NoState,
+    /// The sender has no vote, or takes no part.
+    NoVoter,
 }
 
 impl fmt::Display for Note {
@@ -131,11 +137,14 @@ impl fmt::Display for Reason {
             Self::OldIncarnation => "its sender has started again since",
             Self::TooManyPeers => "no group has so many nodes",
             Self::AbsurdTerm => "no group gets to such a term",
+            Self::AbsurdIndex => "no log gets to such an index",
             Self::SecondLeader => "another node leads this term",
             Self::MalformedEntries => "its entries do not follow each other",
             Self::MalformedSnapshot => "its snapshot can't be",
             Self::AgainstCommitted => "it would replace what is committed",
-            Self::Unasked => "it answers what was not asked",
+            Self::Unasked => "it answers what was not asked, or asks what can't be",
+            Self::NoState => "this node has lost its state and fetches it",
+            Self::NoVoter => "its sender has no vote, or takes no part",
             Self::InDoubt => "what this node has lost is not settled",
         })
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::message::Body;
-use super::{Effect, Raft, Refusal, Role, quorum};
+use super::{Effect, Raft, Reason, Refusal, Role, quorum, reject};
 use crate::id::NodeId;
 use crate::limits::READS_MAX;
 use crate::time::{Instant, Now};
@@ -126,6 +126,9 @@ impl Raft {
 
     /// A follower wants to read.
     pub(super) fn read_for(&mut self, from: NodeId, asker: u64, ticket: u64, out: &mut Vec<Effect>) {
+        if self.is_leader() && !self.membership().is_member(&from) {
+            return reject(from, Reason::NoVoter, out);
+        }
         if !self.want_to_read(Reader::Remote(from, asker, ticket)) {
             self.send(from, Body::ReadReply { asker, ticket, index: None }, 0, out);
         }
@@ -133,10 +136,10 @@ impl Raft {
 
     /// The leader has an answer.
     pub(super) fn read_answered(&mut self, from: NodeId, ticket: u64, index: Option<u64>, out: &mut Vec<Effect>) {
-        if self.leader() == Some(from)
-            && let Some((ticket, _)) = self.forwarded.tickets.remove(&ticket)
-        {
-            out.push(Effect::Readable { ticket, result: index.ok_or(Refusal::Unconfirmed) });
+        let asked = if self.leader() == Some(from) { self.forwarded.tickets.remove(&ticket) } else { None };
+        match asked {
+            Some((ticket, _)) => out.push(Effect::Readable { ticket, result: index.ok_or(Refusal::Unconfirmed) }),
+            None => reject(from, Reason::Unasked, out),
         }
     }
 

@@ -123,11 +123,11 @@ impl Raft {
         }
     }
 
-    /// Entries of the leader came in.
+    /// Entries of the leader came in, under the number that its answer is to echo.
     pub(super) fn append(
         &mut self,
-        from: NodeId,
-        session: u64,
+        now: Now,
+        (from, session): (NodeId, u64),
         prev: Position,
         entries: &[Entry],
         commit: u64,
@@ -141,7 +141,7 @@ impl Raft {
         if !meets {
             let hint = self.log.meet(prev).unwrap_or(self.log.base());
             let result = Appended::Conflict { prev: prev.index, hint };
-            return self.send_result(from, session, result, 0, out);
+            return self.send_result(now, from, session, result, 0, out);
         }
         let matched = entries.last().map_or(prev.index, |entry| entry.position.index);
         if !self.take(from, entries, out) {
@@ -150,20 +150,21 @@ impl Raft {
         // Nothing is said of what follows `matched` here: it may be of another leader.
         self.advance(commit.min(matched));
         let write = self.write_of(matched);
-        self.send_result(from, session, Appended::Matched { index: matched }, write, out);
+        self.send_result(now, from, session, Appended::Matched { index: matched }, write, out);
     }
 
     /// Answers an append, or a snapshot.
     pub(super) fn send_result(
         &mut self,
+        now: Now,
         to: NodeId,
         session: u64,
         result: Appended,
         write: u64,
         out: &mut Vec<Effect>,
     ) {
-        let counts = self.counts();
-        self.send(to, Body::AppendReply { session, result, counts }, write, out);
+        let (counts, clock) = (self.counts(), now.wall.as_nanos());
+        self.send(to, Body::AppendReply { session, result, counts, clock }, write, out);
     }
 
     /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message
@@ -248,6 +249,7 @@ impl Raft {
                     self.commit_what_is_replicated(now, out);
                 }
             }
+            Appended::Conflict { prev, .. } if prev > last => reject(from, Reason::Unasked, out),
             Appended::Conflict { prev, hint } => {
                 // If they meet nowhere in what this log still has, only a snapshot helps.
                 let before = self.log.base().index.saturating_sub(1);
@@ -263,6 +265,10 @@ impl Raft {
             return;
         }
         let last = self.log.last().index;
+        let begun = if let Role::Leader(leader) = &self.role { leader.reads.round() } else { 0 };
+        if round > begun {
+            return reject(answer.from, Reason::Unasked, out);
+        }
         let progress = self.progress(&answer.from).expect("it is in session");
         if answer.counts {
             progress.round = progress.round.max(round);

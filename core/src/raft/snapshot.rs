@@ -17,6 +17,7 @@ use super::message::Appended;
 use super::{Effect, Note, Raft, Reason, Role, reject};
 use crate::crypto::hash::HASH_LEN;
 use crate::id::NodeId;
+use crate::time::Now;
 
 /// What a snapshot is of. Cloning shares the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Raft {
     }
 
     /// The leader says that this node is so far behind that only a snapshot helps.
-    pub(super) fn offered(&mut self, from: NodeId, session: u64, snapshot: Snapshot, out: &mut Vec<Effect>) {
+    pub(super) fn offered(&mut self, now: Now, from: NodeId, session: u64, snapshot: Snapshot, out: &mut Vec<Effect>) {
         let last = snapshot.last;
         if last == Position::ZERO || last.term > self.vote.term || last.index > INDEX_MAX {
             return reject(from, Reason::MalformedSnapshot, out);
@@ -66,7 +67,7 @@ impl Raft {
             self.advance(last.index);
             let write = self.write_of(last.index);
             let result = Appended::Matched { index: last.index };
-            return self.send_result(from, session, result, write, out);
+            return self.send_result(now, from, session, result, write, out);
         }
         self.offer = Some((from, session));
         out.push(Effect::Fetch { from, snapshot });
@@ -74,8 +75,11 @@ impl Raft {
 
     /// A snapshot of another node is durable here. One that is older than what is committed changes nothing: it came
     /// late.
-    pub(super) fn installed(&mut self, snapshot: Snapshot, out: &mut Vec<Effect>) {
+    pub(super) fn installed(&mut self, now: Now, snapshot: Snapshot, out: &mut Vec<Effect>) {
         let last = snapshot.last;
+        if self.lacks_state && self.log.has(last) {
+            return self.found_state(snapshot, out);
+        }
         if last.index <= self.commit {
             return;
         }
@@ -84,6 +88,7 @@ impl Raft {
             // Its entries do as well.
             self.advance(last.index);
         } else {
+            self.lacks_state = false;
             self.begin_after(&snapshot);
             (self.commit, self.applied) = (last.index, last.index);
             self.tickets.overtaken(last.index, out);
@@ -94,8 +99,20 @@ impl Raft {
         if let Some((leader, session)) = self.offer.take() {
             // A start begins with the snapshot, or with what it has of the log, and both are durable.
             let (result, write) = (Appended::Matched { index: last.index }, self.write_of(last.index));
-            self.send_result(leader, session, result, write, out);
+            self.send_result(now, leader, session, result, write, out);
         }
+    }
+
+    /// The state is there again: the log goes on from where the snapshot ends, which is in it.
+    fn found_state(&mut self, snapshot: Snapshot, out: &mut Vec<Effect>) {
+        let last = snapshot.last;
+        // What a snapshot has is committed.
+        self.advance(last.index);
+        self.applied = last.index;
+        // Nobody waits for an entry: this start never led.
+        (self.lacks_state, self.snapshot) = (false, Some(snapshot.clone()));
+        out.push(Effect::Restore(snapshot));
+        out.push(Effect::Note(Note::Restored { last }));
     }
 
     /// Lets the log begin after a snapshot whose last entry it does not have: nothing of it is of use.

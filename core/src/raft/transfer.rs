@@ -53,9 +53,13 @@ impl Raft {
         if !self.may_elect(self.log.last()) {
             return reject(from, Reason::InDoubt, out);
         }
-        let is_voter = self.membership().voters().contains(&self.id);
-        if self.leader() == Some(from) && from != self.id && is_voter && self.log.last() >= last {
-            self.ask_for_votes(now, true, out);
+        if self.lacks_state {
+            return reject(from, Reason::NoState, out);
         }
+        let is_voter = self.membership().voters().contains(&self.id);
+        if self.leader() != Some(from) || !is_voter || self.log.last() < last {
+            return reject(from, Reason::Unasked, out);
+        }
+        self.ask_for_votes(now, true, out);
     }
 }

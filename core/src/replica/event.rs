@@ -3,9 +3,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use crate::crypto::hash::HASH_LEN;
 pub use crate::disk::halt::HaltReason;
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::{NodeId, OpId};
@@ -16,6 +13,8 @@ use crate::note::Note;
 use crate::raft;
 use crate::raft::entry::Position;
 use crate::raft::membership::Change;
+
+pub use super::letter::{Answer, Body, Letter, Message, Piece};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +53,15 @@ pub enum Event {
         /// As in [`Event::Propose`].
         ticket: u64,
     },
+    /// A command is to be proposed by another member, if that leads.
+    Pass {
+        /// Which.
+        to: NodeId,
+        /// Chosen by the caller. Answered at most once, by [`Effect::Passed`].
+        ticket: u64,
+        /// The command.
+        command: Command,
+    },
     /// Another voter shall lead.
     Transfer {
         /// Which.
@@ -83,6 +91,13 @@ pub enum Effect {
         ticket: u64,
         /// Where it was committed and what it came to, or why it was not.
         result: Box<Result<Decision, Refusal>>,
+    },
+    /// What another member says of a command that was passed to it in this start.
+    Passed {
+        /// Whose.
+        ticket: u64,
+        /// What came of it.
+        answer: Answer,
     },
     /// What came of a change.
     Changed {
@@ -142,115 +157,7 @@ pub enum Refusal {
     /// The member is closing. Nothing was done.
     #[error("the member is closing")]
     Closing,
-}
-
-/// What members tell each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Raft's own.
-    Raft(raft::message::Message),
-    /// Give me what follows of a snapshot.
-    Ask(Piece),
-    /// Here it is.
-    Part {
-        /// Of which snapshot, from where on.
-        piece: Piece,
-        /// The bytes, at most [`STEP_BYTES_MAX`](crate::limits::STEP_BYTES_MAX).
-        bytes: Bytes,
-    },
-    /// Propose this, if you lead.
-    Propose {
-        /// Who asks.
-        from: NodeId,
-        /// Whom.
-        to: NodeId,
-        /// Chosen by whoever asks, and echoed.
-        ticket: u64,
-        /// What is to be done.
-        command: Command,
-    },
-    /// Answers that.
-    Proposed {
-        /// Who was asked.
-        from: NodeId,
-        /// Who asked.
-        to: NodeId,
-        /// Echoed.
-        ticket: u64,
-        /// What came of it.
-        answer: Answer,
-    },
-}
-
-/// What came of a proposal that another member was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// It was committed and applied.
-    Decided(Outcome),
-    /// Whoever was asked does not lead. Nothing was done.
-    NotLeader(Option<NodeId>),
-    /// Nothing was done, and it may be asked for again.
-    Busy,
-    /// Whether it was committed is not known there.
-    Unknown,
-}
-
-impl From<&Result<Decision, Refusal>> for Answer {
-    fn from(result: &Result<Decision, Refusal>) -> Self {
-        match result {
-            Ok(Decision { outcome, .. }) => Self::Decided(*outcome),
-            Err(Refusal::Group(raft::Refusal::NotLeader { leader })) => Self::NotLeader(*leader),
-            Err(Refusal::Group(raft::Refusal::Superseded) | Refusal::Starting | Refusal::Closing) => {
-                Self::NotLeader(None)
-            }
-            Err(Refusal::Stopped { .. } | Refusal::Group(raft::Refusal::Transferring)) => Self::NotLeader(None),
-            Err(Refusal::Group(raft::Refusal::Overtaken | raft::Refusal::Unconfirmed) | Refusal::Unknown(_)) => {
-                Self::Unknown
-            }
-            Err(Refusal::Group(
-                raft::Refusal::Busy
-                | raft::Refusal::TooLarge
-                | raft::Refusal::Change(_)
-                | raft::Refusal::ChangePending
-                | raft::Refusal::NotCaughtUp,
-            )) => Self::Busy,
-        }
-    }
-}
-
-/// A part of a snapshot that one member asks another for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Piece {
-    /// Who sends this.
-    pub from: NodeId,
-    /// To whom.
-    pub to: NodeId,
-    /// The last entry in the snapshot.
-    pub index: u64,
-    /// What the snapshot hashes to, so that parts of two are never mixed.
-    pub digest: [u8; HASH_LEN],
-    /// Bytes of it before this part.
-    pub offset: u64,
-}
-
-impl Message {
-    /// Who sent it.
-    #[must_use]
-    pub const fn from(&self) -> NodeId {
-        match self {
-            Self::Raft(message) => message.from,
-            Self::Ask(piece) | Self::Part { piece, .. } => piece.from,
-            Self::Propose { from, .. } | Self::Proposed { from, .. } => *from,
-        }
-    }
-
-    /// To whom.
-    #[must_use]
-    pub const fn to(&self) -> NodeId {
-        match self {
-            Self::Raft(message) => message.to,
-            Self::Ask(piece) | Self::Part { piece, .. } => piece.to,
-            Self::Propose { to, .. } | Self::Proposed { to, .. } => *to,
-        }
-    }
+    /// Every snapshot of this member is lost, and it fetches one of another member. Nothing was done.
+    #[error("the member has lost its snapshots and fetches one from another member")]
+    NoLedger,
 }

@@ -78,6 +78,9 @@ pub enum Undone {
     /// Nobody led, so it was never sent. Nothing was done.
     #[error("no leader was found")]
     NoLeader,
+    /// The command is longer than any entry may be. Nothing was done.
+    #[error("the command is too long")]
+    TooLarge,
     /// It was sent, and may have been committed or may be yet.
     #[error("whether it was done is not known")]
     Unknown,
@@ -180,6 +183,7 @@ impl Gateway {
                 self.end(serial, Err(Undone::Unknown), out);
             }
             Answer::Decided(outcome) => self.end(serial, Ok(outcome), out),
+            Answer::TooLarge => self.end(serial, Err(Undone::TooLarge), out),
             Answer::NotLeader(_) | Answer::Busy | Answer::Unknown => {
                 waiting.ticket = None;
                 waiting.again_at = now.mono + PAUSE;

@@ -4,25 +4,29 @@
 //! Composition only, like a node: the machines know nothing of each other, and what one wants the other hears by
 //! `route`. [`Peer`] is a member from power on; [`Replica`] is one whose disk was read.
 
+mod ask;
 pub mod event;
 pub mod gateway;
+mod lack;
+mod letter;
+pub mod note;
 mod peer;
 pub mod recover;
 mod route;
 pub mod snapshot;
+pub mod witness;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use event::{Answer, Decision, Effect, Event, Message, Piece, Refusal};
+pub use event::{Answer, Body, Decision, Effect, Event, Letter, Message, Piece, Refusal};
 pub use peer::Peer;
 
 use crate::disk::ops::Ops;
 use crate::disk::{DiskError, DiskResult, File};
 use crate::id::{NodeId, OpId};
-use crate::ledger::command::Command;
 use crate::ledger::state::State;
 use crate::machine::Machine;
 use crate::raft::entry::Position;
@@ -32,7 +36,9 @@ use crate::raft::settings::Settings as RaftSettings;
 use crate::raft::{self, Raft};
 use crate::time::{Instant, Now};
 
+use self::lack::Lack;
 use self::snapshot::{Op as SnapshotOp, Snapshots};
+use self::witness::Witness;
 
 /// How a member keeps its part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,7 @@ pub struct Founding {
 enum Work {
     Raft(raft::Event),
     Journal(journal::Event),
+    Witness(witness::Event),
 }
 
 /// Who waits for a disk request.
@@ -72,6 +79,7 @@ enum Work {
 enum Owner {
     Journal(journal::Op),
     Snapshots(SnapshotOp),
+    Witness,
 }
 
 /// What somebody asks for, by the ticket that waits for it.
@@ -83,6 +91,8 @@ enum Asked {
     /// A command that another member has sent.
     Remote {
         node: NodeId,
+        /// Which start of it.
+        asker: u64,
         ticket: u64,
     },
 }
@@ -112,6 +122,12 @@ pub struct Replica {
     /// Who takes part by the log up to there.
     members: Arc<Membership>,
     snapshots: Snapshots,
+    witness: Witness,
+    /// While there is no ledger.
+    lack: Option<Lack>,
+    incarnation: u64,
+    /// Who takes part by the newest word, as the witness was told.
+    told: Arc<Membership>,
     /// When so many entries are applied, a snapshot is made.
     snapshot_at: u64,
     ops: Ops<Owner>,
@@ -180,72 +196,13 @@ impl Replica {
         self.applied.index + self.snapshots.steps()
     }
 
-    /// Why nothing can be asked for.
-    fn refusal(&self) -> Option<Refusal> {
-        match (self.failed, self.closing) {
-            (Some((file, error)), _) => Some(Refusal::Stopped { file, error }),
-            (None, Some(_)) => Some(Refusal::Closing),
-            (None, None) => None,
-        }
-    }
-
-    /// The answer to whoever asked for something, if it was not done.
-    fn refuse(&self, asked: Asked, refusal: Refusal) -> Effect {
-        match asked {
-            Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(Err(refusal)) },
-            Asked::Change(ticket) => Effect::Changed { ticket, result: Err(refusal) },
-            Asked::Read(ticket) => Effect::Readable { ticket, result: Err(refusal) },
-            Asked::Remote { node, ticket } => self.answer(node, ticket, &Err(refusal)),
-        }
-    }
-
-    /// The answer to another member.
-    fn answer(&self, to: NodeId, ticket: u64, result: &Result<Decision, Refusal>) -> Effect {
-        let message = Message::Proposed { from: self.raft.id(), to, ticket, answer: result.into() };
-        Effect::Send(Box::new(message))
-    }
-
-    /// Somebody asks for something: Raft hears it under a number of its own, or it is refused.
-    fn ask(&mut self, asked: Asked, event: impl FnOnce(u64) -> raft::Event, out: &mut Vec<Effect>) {
-        if let Some(refusal) = self.refusal() {
-            return out.push(self.refuse(asked, refusal));
-        }
-        let number = self.next_number;
-        self.next_number += 1;
-        self.asked.insert(number, asked);
-        self.work.push_back(Work::Raft(event(number)));
-    }
-
-    fn propose(&mut self, asked: Asked, volumes: Vec<(u64, u64)>, command: &Command, out: &mut Vec<Effect>) {
-        let leads = self.raft.is_leader() || self.raft.is_alone();
-        if !volumes.is_empty() && leads && self.refusal().is_none() {
-            self.work.push_back(Work::Journal(journal::Event::Rely(volumes)));
-        }
-        let command = command.encode().into();
-        self.ask(asked, |ticket| raft::Event::Propose { ticket, command }, out);
-    }
-
-    fn received(&mut self, message: Message, out: &mut Vec<Effect>) {
-        match message {
-            Message::Raft(message) => self.work.push_back(Work::Raft(raft::Event::Received(message))),
-            Message::Ask(piece) => self.with_snapshots(out, |snapshots, effects| snapshots.asked(piece, effects)),
-            Message::Part { piece, bytes } => {
-                self.with_snapshots(out, |snapshots, effects| snapshots.part(piece, bytes, effects));
-            }
-            Message::Propose { from, ticket, command, .. } => {
-                self.propose(Asked::Remote { node: from, ticket }, Vec::new(), &command, out);
-            }
-            // That is for whoever has asked, see `gateway`.
-            Message::Proposed { .. } => {}
-        }
-    }
-
     fn disk_done(&mut self, now: Now, op: OpId, result: DiskResult, out: &mut Vec<Effect>) {
         match self.ops.take(op) {
             Owner::Journal(op) => self.work.push_back(Work::Journal(journal::Event::DiskDone { op, result })),
             Owner::Snapshots(op) => {
                 self.with_snapshots(out, |snapshots, effects| snapshots.done(now, op, result, effects));
             }
+            Owner::Witness => self.work.push_back(Work::Witness(witness::Event::DiskDone(result))),
         }
     }
 }
@@ -261,9 +218,14 @@ impl Machine for Replica {
         match event {
             Event::Wake => {}
             Event::DiskDone { op, result } => self.disk_done(now, op, result, out),
-            Event::Received(message) => self.received(*message, out),
+            Event::Received(message) => self.received(now, *message, out),
             Event::Propose { ticket, volumes, command } => {
-                self.propose(Asked::Command(ticket), volumes, &command, out);
+                self.propose(now, Asked::Command(ticket), volumes, command, out);
+            }
+            Event::Pass { to, ticket, command } => {
+                if self.is_taking_part() {
+                    out.push(self.letter(to, Body::Propose { ticket, command }));
+                }
             }
             Event::Change { ticket, changes } => {
                 self.ask(Asked::Change(ticket), |ticket| raft::Event::Change { ticket, changes }, out);
@@ -284,13 +246,16 @@ impl Machine for Replica {
 
     fn deadline(&self) -> Option<Instant> {
         let raft = self.hears_raft().then(|| self.raft.deadline()).flatten();
-        [raft, self.journal.deadline(), self.snapshots.deadline()].into_iter().flatten().min()
+        let witness = self.is_taking_part().then(|| self.witness.deadline()).flatten();
+        let lack = self.lack.as_ref().map(Lack::deadline);
+        [raft, witness, lack, self.journal.deadline(), self.snapshots.deadline()].into_iter().flatten().min()
     }
 
     fn check(&self) {
         self.raft.check();
         self.journal.check();
         self.snapshots.check();
+        self.witness.check();
         assert!(self.work.is_empty(), "a turn leaves nothing undone");
         assert!(self.reads.first().is_none_or(|(index, _)| *index > self.applied.index), "reads are served in time");
     }

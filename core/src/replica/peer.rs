@@ -13,7 +13,7 @@ use crate::disk::stray::{SortStep, Sorting};
 use crate::disk::{DiskRequest, File};
 use crate::machine::Machine;
 use crate::note::Note;
-use crate::rng::{Rng, Seed};
+use crate::rng::Seed;
 use crate::time::{Instant, Now};
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ enum Stage {
 pub struct Peer {
     config: Config,
     founding: Founding,
-    rng: Rng,
+    seed: Seed,
     stage: Stage,
     ops: Ops<()>,
     /// Whether anything was done yet.
@@ -48,7 +48,7 @@ impl Peer {
         Self {
             config,
             founding,
-            rng: seed.split("raft", 0).rng(),
+            seed,
             stage: Stage::Record(Box::new(boot)),
             ops: Ops::new(0),
             begun: false,
@@ -70,7 +70,12 @@ impl Peer {
         self.begun = true;
         match event {
             // Whoever sent a message sends it again, or to another member.
-            Event::Wake | Event::Received(_) | Event::Transfer { .. } | Event::Tight(_) | Event::Close => {}
+            Event::Wake
+            | Event::Received(_)
+            | Event::Pass { .. }
+            | Event::Transfer { .. }
+            | Event::Tight(_)
+            | Event::Close => {}
             Event::DiskDone { op, result } => {
                 self.ops.take(op);
                 match &mut self.stage {
@@ -172,7 +177,7 @@ impl Peer {
         let Stage::Reading { record, recovery } = mem::replace(&mut self.stage, Stage::Halted) else {
             panic!("the disk was just read")
         };
-        let Recovered { replica, entries, .. } = recovery.into_recovered(self.rng.clone(), now);
+        let Recovered { replica, entries, .. } = recovery.into_recovered(self.seed, now);
         out.push(Effect::Note(Note::Serving { boot: record.boot, entries, chunks: 0 }));
         self.stage = Stage::Member(Box::new(replica));
     }

@@ -5,8 +5,12 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::lack::Lack;
+use super::note::Note as MemberNote;
 use super::snapshot::Snapshots;
 use super::snapshot::file::{BadSnapshot, END_LEN, End, Intake};
+use super::witness::memory::Reading;
+use super::witness::{self, Witness};
 use super::{Founding, Replica};
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
@@ -15,15 +19,16 @@ use crate::disk::halt::HaltReason;
 use crate::disk::ops::Ops;
 use crate::disk::stray::Strays;
 use crate::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify};
+use crate::id::NodeId;
 use crate::ledger::command::Command;
 use crate::ledger::state::State as Ledger;
 use crate::limits::{DAMAGES_MAX, SNAPSHOT_FILES_MAX, STEP_BYTES_MAX};
 use crate::note::Note;
-use crate::raft::entry::{Entry, Payload};
+use crate::raft::entry::{Entry, Payload, Position};
 use crate::raft::journal::recover::{Recovered as Log, Recovery as LogRecovery, Step as LogStep};
 use crate::raft::snapshot::Snapshot;
 use crate::raft::{Raft, Start};
-use crate::rng::Rng;
+use crate::rng::Seed;
 use crate::time::Now;
 
 /// What recovery wants, or has made.
@@ -88,6 +93,8 @@ pub struct Recovery {
     boot: BootRecord,
     /// Index and length of each snapshot file.
     snapshots: Vec<(u64, u64)>,
+    /// What is remembered of the other members: read before all else.
+    memory: Reading,
     stage: Option<Stage>,
     /// Whether nobody else ever had the log.
     for_one: bool,
@@ -109,7 +116,9 @@ impl Recovery {
     ) -> Self {
         let log = LogRecovery::new(config, boot, segments, Arc::clone(&founding.members), read_only);
         let stage = Some(Stage::Log(Box::new(log)));
-        Self { founding, boot, snapshots, stage, for_one: false, useless: BTreeSet::new(), notes: Vec::new() }
+        let memory = Reading::new(boot.store);
+        let (for_one, useless) = (false, BTreeSet::new());
+        Self { founding, boot, snapshots, memory, stage, for_one, useless, notes: Vec::new() }
     }
 
     /// No new segment takes the place of one of these strays.
@@ -141,6 +150,9 @@ impl Recovery {
             if let Some(note) = self.notes.pop() {
                 return Step::Note(note);
             }
+            if let Some(request) = self.memory.advance() {
+                return Step::Disk(request);
+            }
             let (stage, step) = match self.stage.take().expect("there is always a stage") {
                 Stage::Log(log) => self.read_log(log),
                 Stage::Ends { log, left, ends } => read_ends(log, left, ends),
@@ -160,6 +172,10 @@ impl Recovery {
     /// # Panics
     /// When none was.
     pub fn done(&mut self, result: &DiskResult) {
+        if self.memory.advance().is_some() {
+            let damaged = self.memory.done(result);
+            return self.notes.extend(damaged.map(MemberNote::MemoryDamaged).map(Note::Member));
+        }
         match self.stage.as_mut().expect("there is always a stage") {
             Stage::Log(log) => log.done(result),
             Stage::Ends { left, ends, .. } => {
@@ -233,7 +249,11 @@ impl Recovery {
                     self.snapshot_lost(&mut log, index);
                     Stage::Ready { log, ends, loaded: None }
                 }
-                _ => Stage::Halted(HaltReason::SnapshotLost { index }),
+                _ if is_alone(&log, &self.founding.id) => Stage::Halted(HaltReason::SnapshotLost { index }),
+                _ => {
+                    self.notes.push(Note::Member(MemberNote::LedgerLost { index }));
+                    Stage::Ready { log, ends, loaded: None }
+                }
             };
             return (stage, None);
         };
@@ -254,16 +274,18 @@ impl Recovery {
         }
     }
 
-    /// The member. `rng` is its own stream.
+    /// The member. All randomness of this start comes from `seed`.
     ///
     /// # Panics
     /// When [`Step::Ready`] did not come yet.
     #[must_use]
-    pub fn into_recovered(self, rng: Rng, now: Now) -> Recovered {
+    pub fn into_recovered(self, seed: Seed, now: Now) -> Recovered {
         let Some(Stage::Ready { log, ends, loaded }) = self.stage else { panic!("the member is not ready") };
         let readable = (self.for_one && !log.damages.is_empty())
             .then(|| Box::new(readable(&log, loaded.as_ref().map(|loaded| (&loaded.0, loaded.1.last.index)))));
-        let Log { vote, vote_certain, doubtful, base, entries, volumes, damages, replicated, journal, .. } = *log;
+        let Log {
+            vote, vote_certain, accepted, doubtful, base, entries, volumes, damages, replicated, journal, ..
+        } = *log;
         let count = entries.len() as u64;
         let (ledger, snapshot) = loaded.map_or((Ledger::new(), None), |loaded| (loaded.0, Some(loaded.1)));
         let (applied, members) = match &snapshot {
@@ -272,11 +294,39 @@ impl Recovery {
         };
         let Founding { id, settings, .. } = self.founding;
         let snapshot_at = applied.index + settings.snapshot_entries;
-        let (incarnation, doubt, settings_of_raft) = (self.boot.boot, doubtful, settings.raft);
-        let start =
-            Start { id, incarnation, vote, base, snapshot, entries, doubt, vote_certain, settings: settings_of_raft };
+        let (incarnation, begins, lacks_state) =
+            (self.boot.boot, base.position, applied.index > 0 && snapshot.is_none());
+        let raft = Raft::new(
+            Start {
+                id,
+                incarnation,
+                vote,
+                base,
+                snapshot,
+                entries,
+                doubt: doubtful,
+                vote_certain,
+                lacks_state,
+                settings: settings.raft,
+            },
+            seed.split("raft", 0).rng(),
+            now,
+        );
+        // A log that a snapshot has taken the place of may have been longer.
+        let whole = doubtful.is_none() && vote_certain && raft.base() == begins;
+        let this = witness::Start { random: self.boot.random, end: end_of(&raft, accepted), term: vote.term, whole };
+        let told = Arc::clone(raft.shared_membership());
+        let witness = Witness::new(
+            id,
+            &self.boot,
+            this,
+            Arc::clone(&told),
+            self.memory.into_memory(),
+            settings.raft.heartbeat_interval,
+            seed.split("witness", 0).rng(),
+        );
         let useless = self.useless.into_iter().collect();
-        let (raft, failed) = (Raft::new(start, rng, now), journal.failed());
+        let failed = journal.failed();
         let replica = Replica {
             settings,
             only_reads: failed.is_some() && raft.is_alone(),
@@ -286,7 +336,11 @@ impl Recovery {
             ledger,
             applied,
             members,
-            snapshots: Snapshots::new(id, self.boot.store, ends, useless),
+            snapshots: Snapshots::new(self.boot.store, ends, useless),
+            witness,
+            lack: lacks_state.then(|| Lack::new(now)),
+            incarnation,
+            told,
             snapshot_at,
             ops: Ops::new(self.boot.boot),
             work: VecDeque::new(),
@@ -299,6 +353,22 @@ impl Recovery {
         };
         Recovered { replica, entries: count, volumes, damages, replicated, readable }
     }
+}
+
+/// The end of a log, as logs of different starts are compared (rule R1).
+fn end_of(raft: &Raft, accepted: u64) -> Position {
+    let Position { term, index } = raft.last();
+    Position { term: term.max(accepted), index }
+}
+
+/// Whether this node is the only one that votes, by the newest word in its log.
+fn is_alone(log: &Log, id: &NodeId) -> bool {
+    let newest = log.entries.iter().rev().find_map(|entry| match &entry.payload {
+        Payload::Membership(membership) => Some(membership),
+        Payload::Empty | Payload::Command(_) => None,
+    });
+    let membership = newest.unwrap_or(&log.base.membership);
+    !membership.is_joint() && membership.voters().iter().eq([id])
 }
 
 fn read_ends(log: Box<Log>, left: VecDeque<(u64, u64)>, ends: BTreeMap<u64, End>) -> (Stage, Option<Step>) {

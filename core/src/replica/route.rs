@@ -5,8 +5,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
+use super::note::Note as MemberNote;
 use super::snapshot::{self, Snapshots};
-use super::{Asked, Closing, Decision, Effect, Message, Owner, Refusal, Replica, Work};
+use super::{Asked, Body, Closing, Decision, Effect, Message, Owner, Refusal, Replica, Work, witness};
 use crate::disk::halt::HaltReason;
 use crate::disk::{DiskError, File};
 use crate::ledger::command::{Command, Outcome};
@@ -73,6 +74,11 @@ impl Replica {
                     self.journal.step(now, event, &mut effects);
                     self.route_journal(effects, out);
                 }
+                Work::Witness(event) => {
+                    let mut effects = Vec::new();
+                    self.witness.step(now, event, &mut effects);
+                    self.route_witness(effects, out);
+                }
             }
         }
     }
@@ -90,6 +96,7 @@ impl Replica {
                 self.work.push_back(Work::Journal(journal::Event::Close));
             }
             self.run(now, out);
+            self.meet(now, out);
             let mut effects = Vec::new();
             self.journal.flush(now, &mut effects);
             self.route_journal(effects, out);
@@ -97,12 +104,49 @@ impl Replica {
                 break;
             }
         }
+        self.want_ledger(now, out);
         self.make_snapshot(out);
         self.with_snapshots(out, |snapshots, effects| snapshots.flush(now, effects));
         self.run(now, out);
         if self.closing == Some(Closing::Closed) && !self.snapshots.is_busy() && self.ops.len() == 0 {
             self.closing = Some(Closing::Said);
             out.push(Effect::Closed);
+        }
+    }
+
+    /// Whoever takes part gets to know this start.
+    fn meet(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.is_taking_part() {
+            return;
+        }
+        let mut effects = Vec::new();
+        if !Arc::ptr_eq(&self.told, self.raft.shared_membership()) {
+            self.told = Arc::clone(self.raft.shared_membership());
+            self.witness.step(now, witness::Event::Members(Arc::clone(&self.told)), &mut effects);
+        }
+        self.witness.flush(now, &mut effects);
+        self.route_witness(effects, out);
+    }
+
+    fn route_witness(&mut self, effects: Vec<witness::Effect>, out: &mut Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                witness::Effect::Send { to, words } => out.push(self.letter(to, Body::Meet(words))),
+                witness::Effect::Disk(request) => {
+                    let op = self.ops.issue(Owner::Witness);
+                    out.push(Effect::Disk { op, request });
+                }
+                witness::Effect::RolledBack { by, because } => self.halt(HaltReason::RolledBack { by, because }, out),
+                witness::Effect::Note(note) => out.push(Effect::Note(Note::Member(note))),
+            }
+        }
+    }
+
+    /// Stops, once.
+    fn halt(&mut self, reason: HaltReason, out: &mut Vec<Effect>) {
+        if !self.halted {
+            self.halted = true;
+            out.push(Effect::Halt(reason));
         }
     }
 
@@ -186,10 +230,12 @@ impl Replica {
                     self.fetched = Some((snapshot.last, state));
                     self.work.push_back(Work::Raft(raft::Event::Installed(snapshot)));
                 }
-                snapshot::Effect::Ask(piece) => out.push(Effect::Send(Box::new(Message::Ask(piece)))),
-                snapshot::Effect::Part { piece, bytes } => {
-                    out.push(Effect::Send(Box::new(Message::Part { piece, bytes })));
+                snapshot::Effect::Ask { to, piece } => out.push(self.letter(to, Body::Ask(piece))),
+                snapshot::Effect::Part { to, asker, piece, bytes } => {
+                    out.push(self.letter(to, Body::Part { asker, piece, bytes }));
                 }
+                snapshot::Effect::Unfit { to, piece } => out.push(self.letter(to, Body::Unfit(piece))),
+                snapshot::Effect::Lost => self.snapshot_at = self.applied.index,
                 snapshot::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }
@@ -218,8 +264,7 @@ impl Replica {
             Payload::Membership(members) => self.members = Arc::clone(members),
             Payload::Command(command) => {
                 let Ok(command) = Command::decode(command) else {
-                    self.halted = true;
-                    out.push(Effect::Halt(HaltReason::UnknownCommand { index: position.index }));
+                    self.halt(HaltReason::UnknownCommand { index: position.index }, out);
                     return None;
                 };
                 let outcome = self.ledger.apply(position.index, &command);
@@ -236,6 +281,9 @@ impl Replica {
         assert_eq!(last, snapshot.last, "and just now");
         (self.ledger, self.applied, self.members) = (*state, last, snapshot.membership);
         self.snapshot_at = last.index + self.settings.snapshot_entries;
+        if self.lack.take().is_some() {
+            out.push(Effect::Note(Note::Member(MemberNote::LedgerFound { index: last.index })));
+        }
         self.serve_reads(out);
     }
 
@@ -266,7 +314,7 @@ impl Replica {
         };
         out.push(match asked {
             Asked::Command(ticket) => Effect::Decided { ticket, result: Box::new(decide(true)) },
-            Asked::Remote { node, ticket } => self.answer(node, ticket, &decide(false)),
+            Asked::Remote { node, asker, ticket } => self.answer(node, asker, ticket, &decide(false)),
             Asked::Change(ticket) => Effect::Changed { ticket, result: Ok(position) },
             Asked::Read(_) => panic!("a read is answered otherwise"),
         });

@@ -16,16 +16,7 @@ use crate::replica::event::Message;
 pub fn encode(message: &Message) -> Vec<u8> {
     let kind = match message {
         Message::Raft(message) => Kind::Raft(raft::written(message)),
-        Message::Ask(piece) => Kind::SnapshotAsk(pb::SnapshotAsk { piece: Some(member::write_piece(piece)) }),
-        Message::Part { piece, bytes } => {
-            Kind::SnapshotPart(pb::SnapshotPart { piece: Some(member::write_piece(piece)), content: bytes.clone() })
-        }
-        Message::Propose { from, to, ticket, command } => {
-            Kind::Propose(member::write_propose(*from, *to, *ticket, command))
-        }
-        Message::Proposed { from, to, ticket, answer } => {
-            Kind::Proposed(member::write_proposed(*from, *to, *ticket, answer))
-        }
+        Message::Member(letter) => Kind::Letter(member::written(letter)),
     };
     pb::Control { kind: Some(kind) }.encode_to_vec()
 }
@@ -39,10 +30,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let control = pb::Control::decode(bytes).map_err(|_| WireError::Malformed)?;
     match control.kind {
         Some(Kind::Raft(message)) => raft::judged(message).map(Message::Raft),
-        Some(Kind::SnapshotAsk(ask)) => member::judge_ask(ask),
-        Some(Kind::SnapshotPart(part)) => member::judge_part(part),
-        Some(Kind::Propose(propose)) => member::judge_propose(&propose),
-        Some(Kind::Proposed(proposed)) => member::judge_proposed(proposed),
+        Some(Kind::Letter(letter)) => member::judged(letter).map(Message::Member),
         None => match Fields::new(bytes).next() {
             Some(field) => Err(WireError::UnknownKind(field?.0)),
             None => Err(WireError::Missing("kind")),

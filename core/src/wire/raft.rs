@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 
 use prost::Message as _;
 
-pub(super) use self::read::{at_most, message as judged, node};
-pub(super) use self::write::message as written;
+pub(super) use self::read::{array, at_most, doubtful, message as judged, node, position, snapshot};
+pub(super) use self::write::{message as written, snapshot as write_snapshot, standing};
 use super::error::WireError;
 use super::pb;
 use super::scan::count;
@@ -36,6 +36,8 @@ const SNAPSHOT: u32 = 2;
 const SNAPSHOT_MEMBERSHIP: u32 = 2;
 const SURVEY_REPLY: u32 = 19;
 const SURVEY_MEMBERSHIP: u32 = 6;
+const LETTER: u32 = 6;
+const SNAPSHOT_OFFERED: u32 = 8;
 /// The four parts of a membership.
 const PARTS: [u32; 4] = [1, 2, 3, 4];
 
@@ -84,6 +86,9 @@ pub(super) fn check_counts(bytes: &[u8], outside: Outside) -> Result<(), WireErr
         nodes += count(bytes, outside.path(&[RAFT, APPEND, ENTRIES, ENTRY_MEMBERSHIP, part]))?;
         nodes += count(bytes, outside.path(&[RAFT, INSTALL, SNAPSHOT, SNAPSHOT_MEMBERSHIP, part]))?;
         nodes += count(bytes, outside.path(&[RAFT, SURVEY_REPLY, SURVEY_MEMBERSHIP, part]))?;
+        if let Outside::Control = outside {
+            nodes += count(bytes, &[LETTER, SNAPSHOT_OFFERED, SNAPSHOT, SNAPSHOT_MEMBERSHIP, part])?;
+        }
     }
     if nodes > NODES_MAX {
         return Err(WireError::TooMany { field: "nodes", max: NODES_MAX });

@@ -207,6 +207,7 @@ impl World {
             | Note::PutDropped
             | Note::Settled => {}
             Note::Group(_)
+            | Note::Member(_)
             | Note::SnapshotMade { .. }
             | Note::SnapshotFetched { .. }
             | Note::SnapshotFailed { .. }

@@ -189,10 +189,19 @@ impl Failure {
                 .hint("check the disk and the permissions of the data directory"),
             HaltReason::SnapshotLost { .. } => Self::new("E_SNAPSHOT_LOST", Exit::Damaged, what)
                 .cause(reason)
-                .hint("bring the files of the folder journal back from a backup of the data directory"),
+                .hint(
+                    "all that was stored after that entry is kept in the folder journal; bring its .snap files back from a \
+                     backup of the data directory. Only a member that votes alone stops for this: others fetch a snapshot",
+                ),
             HaltReason::OfGroup => Self::new("E_MEMBER", Exit::NoStore, what)
                 .cause(reason)
                 .hint("\"dps server\" runs it; choose another directory with --data DIR"),
+            HaltReason::RolledBack { .. } => Self::new("E_ROLLED_BACK", Exit::Damaged, "this member must not go on")
+                .cause(reason)
+                .hint(
+                    "nothing that the group has acknowledged was changed, and this member must not vote again; have it removed \
+                     from the group, and let it join under a new identity with an empty data directory",
+                ),
             HaltReason::UnknownCommand { .. } => Self::new("E_NEWER_FORMAT", Exit::NewerFormat, what)
                 .cause(reason)
                 .hint("use the version of dps that wrote it, or a newer one"),
@@ -305,9 +314,10 @@ mod tests {
     use crate::cli::render::human_error;
     use dps_core::disk::File;
     use dps_core::disk::damage::{Damage, DamageKind};
-    use dps_core::id::{ChunkId, FileId};
+    use dps_core::id::{ChunkId, FileId, NodeId};
     use dps_core::keystore::{ChunkFault, Place};
     use dps_core::node::event::FileOrList;
+    use dps_core::replica::witness::Because;
     use std::path::PathBuf;
 
     fn requests() -> Vec<RequestError> {
@@ -360,6 +370,10 @@ mod tests {
             StoreError::Halted(HaltReason::BootRecordLost),
             StoreError::Halted(HaltReason::SnapshotLost { index: 7 }),
             StoreError::Halted(HaltReason::OfGroup),
+            StoreError::Halted(HaltReason::RolledBack {
+                by: NodeId::from_bytes([2; 20]),
+                because: Because::EarlierStart { known: 7 },
+            }),
             StoreError::Halted(HaltReason::UnknownCommand { index: 7 }),
             StoreError::Halted(HaltReason::Unreadable { file: FileOrList::List, error: DiskError::Denied }),
             StoreError::Source(io(io::ErrorKind::UnexpectedEof)),

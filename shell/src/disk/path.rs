@@ -46,6 +46,9 @@ const CATALOG_NAMES: [&str; 2] = ["catalog.0", "catalog.1"];
 /// The catalogs of journal segments.
 const SEGMENTS_NAMES: [&str; 2] = ["segments.0", "segments.1"];
 
+/// What a member of a group remembers of the others.
+const WITNESS_NAMES: [&str; 2] = ["witness.0", "witness.1"];
+
 /// Name of the position of the scrub.
 const SCRUB_NAME: &str = "scrub";
 
@@ -74,6 +77,8 @@ pub fn name(file: File) -> String {
         File::Slot(Slot::JournalEven) => String::from(SEGMENTS_NAMES[0]),
         File::Slot(Slot::JournalOdd) => String::from(SEGMENTS_NAMES[1]),
         File::Slot(Slot::Scrub) => String::from(SCRUB_NAME),
+        File::Slot(Slot::WitnessEven) => String::from(WITNESS_NAMES[0]),
+        File::Slot(Slot::WitnessOdd) => String::from(WITNESS_NAMES[1]),
         File::Reserve => String::from(RESERVE_NAME),
         File::Journal(number) => format!("{number:06}.log"),
         File::Snapshot(index) => format!("{index:06}.snap"),
@@ -105,6 +110,8 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
         Folder::Root if text == SEGMENTS_NAMES[0] => File::Slot(Slot::JournalEven),
         Folder::Root if text == SEGMENTS_NAMES[1] => File::Slot(Slot::JournalOdd),
         Folder::Root if text == SCRUB_NAME => File::Slot(Slot::Scrub),
+        Folder::Root if text == WITNESS_NAMES[0] => File::Slot(Slot::WitnessEven),
+        Folder::Root if text == WITNESS_NAMES[1] => File::Slot(Slot::WitnessOdd),
         Folder::Root if text == RESERVE_NAME => File::Reserve,
         Folder::Root => return None,
         Folder::Journal => match numbered(".log") {
@@ -124,7 +131,7 @@ pub fn recognise(folder: Folder, name: &[u8]) -> Option<File> {
 mod tests {
     use super::*;
 
-    const FILES: [(File, &str); 16] = [
+    const FILES: [(File, &str); 18] = [
         (File::Slot(Slot::BootEven), "boot.0"),
         (File::Slot(Slot::BootOdd), "boot.1"),
         (File::Slot(Slot::CatalogEven), "catalog.0"),
@@ -132,6 +139,8 @@ mod tests {
         (File::Slot(Slot::JournalEven), "segments.0"),
         (File::Slot(Slot::JournalOdd), "segments.1"),
         (File::Slot(Slot::Scrub), "scrub"),
+        (File::Slot(Slot::WitnessEven), "witness.0"),
+        (File::Slot(Slot::WitnessOdd), "witness.1"),
         (File::Reserve, "reserve"),
         (File::Journal(1), "journal/000001.log"),
         (File::Journal(999_999), "journal/999999.log"),

@@ -209,6 +209,10 @@ async fn decide(command: Command, inputs: mpsc::Sender<Input>) -> Result<Outcome
             let message = "too many requests are waiting; nothing was done, try again";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "E_BUSY", message))
         }
+        Ok(Err(Undone::TooLarge)) => {
+            let message = "the name and the file are too long for one entry; nothing was done";
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "E_TOO_LARGE", message))
+        }
         Ok(Err(Undone::Unknown)) | Err(_) => {
             let message = "whether it was done is not known; look at the file, or do it again";
             Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "E_OUTCOME_UNKNOWN", message))

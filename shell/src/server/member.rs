@@ -171,12 +171,7 @@ impl Driver {
         let now = self.clock.now();
         let event = match input {
             Input::DiskDone { op, result } => Event::DiskDone { op, result },
-            Input::Received(message) => match *message {
-                Message::Proposed { ticket, answer, .. } => {
-                    return self.gateway.step(now, gateway::Event::Answered { ticket, answer }, &mut self.wishes);
-                }
-                message => Event::Received(Box::new(message)),
-            },
+            Input::Received(message) => Event::Received(message),
             Input::Request { command, answer } => {
                 self.last += 1;
                 self.requests.insert(self.last, answer);
@@ -212,6 +207,10 @@ impl Driver {
                     let event = gateway::Event::Answered { ticket, answer: (&*result).into() };
                     self.gateway.step(self.clock.now(), event, &mut self.wishes);
                 }
+                Effect::Passed { ticket, answer } => {
+                    let event = gateway::Event::Answered { ticket, answer };
+                    self.gateway.step(self.clock.now(), event, &mut self.wishes);
+                }
                 Effect::Changed { .. } => {}
                 Effect::Readable { ticket, result } => self.look(ticket, result),
                 Effect::Closed => self.end = Some(Ok(())),
@@ -229,7 +228,8 @@ impl Driver {
                     self.peer.step(self.clock.now(), event, &mut self.effects);
                 }
                 gateway::Effect::Propose { to, ticket, command } => {
-                    self.links.send(&Message::Propose { from: self.id, to, ticket, command });
+                    let event = Event::Pass { to, ticket, command };
+                    self.peer.step(self.clock.now(), event, &mut self.effects);
                 }
                 gateway::Effect::Done { id, result } => {
                     let answer = self.requests.remove(&id).expect("every answer was asked for");

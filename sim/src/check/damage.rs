@@ -216,6 +216,7 @@ pub(crate) fn halt(reason: &HaltReason, disk: &Disk, at: u64, findings: &mut Fin
         | HaltReason::BootRecordLost
         | HaltReason::SnapshotLost { .. }
         | HaltReason::OfGroup
+        | HaltReason::RolledBack { .. }
         | HaltReason::UnknownCommand { .. } => false,
     };
     if !excused {

@@ -64,6 +64,8 @@ const fn other_slot(slot: Slot) -> Option<Slot> {
         Slot::CatalogOdd => Some(Slot::CatalogEven),
         Slot::JournalEven => Some(Slot::JournalOdd),
         Slot::JournalOdd => Some(Slot::JournalEven),
+        Slot::WitnessEven => Some(Slot::WitnessOdd),
+        Slot::WitnessOdd => Some(Slot::WitnessEven),
         Slot::Scrub => None,
     }
 }

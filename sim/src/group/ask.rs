@@ -3,7 +3,7 @@
 use dps_core::id::NodeId;
 use dps_core::raft;
 use dps_core::raft::membership::Change;
-use dps_core::replica::event::{Answer as Passed, Decision, Event, Message, Refusal};
+use dps_core::replica::event::{Answer as Passed, Decision, Event, Refusal};
 
 use super::client::{Mode, Ordered, Work, name_of};
 use super::member::Member;
@@ -57,8 +57,9 @@ impl<M: Member> World<M> {
                 let through = there.rng.chance(1, 5).then(|| u32::try_from(there.rng.below(hosts)).expect("few hosts"));
                 if let Some(through) = through.filter(|through| *through != target) {
                     self.rows.add("commands passed on");
-                    let (from, to) = (node_id(through), node_id(target));
-                    self.send(through, Message::Propose { from, to, ticket, command });
+                    if self.host(through).member.is_some() {
+                        self.deliver(through, Event::Pass { to: node_id(target), ticket, command });
+                    }
                     return self.wake_client(client, self.setup.patience_ns);
                 }
                 Event::Propose { ticket, volumes: Vec::new(), command }
@@ -158,6 +159,7 @@ impl<M: Member> World<M> {
             }
             Passed::NotLeader(leader) => Err(Refusal::Group(raft::Refusal::NotLeader { leader })),
             Passed::Busy => Err(Refusal::Group(raft::Refusal::Busy)),
+            Passed::TooLarge => Err(Refusal::Group(raft::Refusal::TooLarge)),
             Passed::Unknown => Err(Refusal::Group(raft::Refusal::Unconfirmed)),
         };
         self.hear(ticket, Answer::Decided(result));

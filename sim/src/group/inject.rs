@@ -14,7 +14,7 @@ impl Point {
     pub(crate) fn of_message(message: &Message) -> Option<Self> {
         let Message::Raft(message) = message else { return None };
         match &message.body {
-            Body::VoteReply { granted: true } => Some(Self::Voting),
+            Body::VoteReply { granted: true, .. } => Some(Self::Voting),
             Body::AppendReply { result: Appended::Matched { .. }, .. } => Some(Self::Matching),
             Body::Append { entries, .. } if !entries.is_empty() => Some(Self::Replicating),
             Body::PreVote { .. }

@@ -27,7 +27,8 @@ pub trait Member: Machine<Event = Event, Effect = Effect> {
 
 impl Member for Peer {
     fn look(&self) -> Option<Look<'_>> {
-        let replica = self.replica()?;
+        // One that has lost its ledger has nothing to be compared.
+        let replica = self.replica().filter(|replica| !replica.raft().lacks_state())?;
         let stopped = replica.failed().is_some();
         Some(Look { raft: replica.raft(), ledger: replica.ledger(), applied: replica.applied(), stopped })
     }

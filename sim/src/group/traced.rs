@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dps_core::replica::event::{Effect, Event, Message};
+use dps_core::replica::event::{Body, Effect, Event, Letter, Message};
 
 use crate::trace::{Brief, TraceHash, Traced, debug, digest_request, digest_result};
 
@@ -16,13 +16,12 @@ impl Traced for Event {
                 digest_message(hash, message);
             }
             Self::Propose { .. }
+            | Self::Pass { .. }
             | Self::Change { .. }
             | Self::Read { .. }
             | Self::Transfer { .. }
             | Self::Tight(_)
-            | Self::Close => {
-                debug(hash, self);
-            }
+            | Self::Close => debug(hash, self),
         }
     }
 
@@ -32,6 +31,7 @@ impl Traced for Event {
             Self::Received(message) => format!("received {}", brief_message(message)),
             Self::Wake
             | Self::Propose { .. }
+            | Self::Pass { .. }
             | Self::Change { .. }
             | Self::Read { .. }
             | Self::Transfer { .. }
@@ -50,6 +50,7 @@ impl Traced for Effect {
                 digest_message(hash, message);
             }
             Self::Decided { .. }
+            | Self::Passed { .. }
             | Self::Changed { .. }
             | Self::Readable { .. }
             | Self::Closed
@@ -63,9 +64,12 @@ impl Traced for Effect {
             Self::Disk { op, request } => Brief::request(*op, request),
             Self::Send(message) => format!("send {}", brief_message(message)),
             Self::Note(note) => format!("note: {note}"),
-            Self::Decided { .. } | Self::Changed { .. } | Self::Readable { .. } | Self::Closed | Self::Halt(_) => {
-                format!("{self:?}")
-            }
+            Self::Decided { .. }
+            | Self::Passed { .. }
+            | Self::Changed { .. }
+            | Self::Readable { .. }
+            | Self::Closed
+            | Self::Halt(_) => format!("{self:?}"),
         }
     }
 }
@@ -75,12 +79,11 @@ fn digest_message(hash: &mut TraceHash, message: &Message) {
         Message::Raft(message) => {
             let _ = write!(hash, "{message:?}");
         }
-        Message::Ask(piece) => debug(hash, piece),
-        Message::Propose { .. } | Message::Proposed { .. } => debug(hash, message),
-        Message::Part { piece, bytes } => {
-            debug(hash, piece);
+        Message::Member(Letter { from, incarnation, to, body: Body::Part { asker, piece, bytes } }) => {
+            debug(hash, &(from, incarnation, to, asker, piece));
             hash.body(bytes);
         }
+        Message::Member(letter) => debug(hash, letter),
     }
 }
 
@@ -92,11 +95,13 @@ fn brief_message(message: &Message) -> String {
         Message::Raft(message) => {
             format!("{from} to {to} of start {} in term {}: {:?}", message.incarnation, message.term, message.body)
         }
-        Message::Ask(piece) => format!("{from} to {to}: asks for snapshot {} from byte {}", piece.index, piece.offset),
-        Message::Propose { .. } | Message::Proposed { .. } => format!("{from} to {to}: {message:?}"),
-        Message::Part { piece, bytes } => {
+        Message::Member(Letter { incarnation, body: Body::Part { piece, bytes, .. }, .. }) => {
             let (index, offset) = (piece.index, piece.offset);
-            format!("{from} to {to}: {} bytes of snapshot {index} from byte {offset}", bytes.len())
+            format!(
+                "{from} to {to} of start {incarnation}: {} bytes of snapshot {index} from byte {offset}",
+                bytes.len()
+            )
         }
+        Message::Member(Letter { incarnation, body, .. }) => format!("{from} to {to} of start {incarnation}: {body:?}"),
     }
 }

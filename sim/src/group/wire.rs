@@ -1,6 +1,6 @@
 //! Messages as bytes: what a message weighs on the network, and that its bytes say the same.
 
-use dps_core::replica::event::Message;
+use dps_core::replica::event::{Body as Says, Message};
 use dps_core::wire::control;
 
 use crate::check::Findings;
@@ -29,10 +29,14 @@ fn guessed(message: &Message) -> u64 {
             | Body::SurveyReply { .. }
             | Body::Stale => 60,
         },
-        Message::Ask(_) => 100,
-        Message::Propose { .. } => 300,
-        Message::Proposed { .. } => 80,
-        Message::Part { bytes, .. } => 100 + bytes.len() as u64,
+        Message::Member(letter) => match &letter.body {
+            Says::Ask(_) | Says::Unfit(_) => 100,
+            Says::Propose { .. } => 300,
+            Says::Proposed { .. } | Says::Wanted { .. } => 80,
+            Says::Part { bytes, .. } => 110 + bytes.len() as u64,
+            Says::Offered { .. } => 200,
+            Says::Meet(_) => 120,
+        },
     }
 }
 

@@ -384,6 +384,7 @@ impl<M: Member> World<M> {
             Effect::Disk { op, request } => self.disk_request(host, op, request),
             Effect::Send(message) => self.send(host, *message),
             Effect::Decided { ticket, result } => self.decided(host, ticket, *result),
+            Effect::Passed { ticket, answer } => self.proposed(ticket, answer),
             Effect::Changed { ticket, result } => self.answer(host, ticket, Answer::Changed(result)),
             Effect::Readable { ticket, result } => self.readable(host, ticket, result),
             Effect::Closed => self.closed(host),
@@ -461,9 +462,6 @@ impl<M: Member> World<M> {
                     // The transport notices, whatever the bytes then say.
                     self.rows.add("corrupt messages");
                     return super::wire::judge_corrupt(&copy.message, entropy);
-                }
-                if let Message::Proposed { ticket, answer, .. } = copy.message {
-                    return self.proposed(ticket, answer);
                 }
                 if self.host(to).member.is_some() {
                     self.deliver(to, Event::Received(Box::new(copy.message)));

@@ -29,7 +29,8 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
         append(disk, file, 0, bytes);
     }
     let catalogs = [Slot::CatalogOdd, Slot::CatalogEven, Slot::JournalOdd, Slot::JournalEven];
-    let slots = [Slot::BootOdd, Slot::Scrub, Slot::BootEven].into_iter().chain(catalogs);
+    let others = [Slot::WitnessOdd, Slot::BootOdd, Slot::Scrub, Slot::WitnessEven, Slot::BootEven];
+    let slots = others.into_iter().chain(catalogs);
     for to in slots.map(File::Slot).chain([File::Snapshot(5), File::Checkpoint(10), File::Checkpoint(9)]) {
         append(disk, STAGE, 0, b"slot");
         done(disk, DiskRequest::Publish { stage: 1, to });
@@ -43,6 +44,8 @@ fn in_order(disk: &mut dyn DiskUnderTest) {
         (File::Slot(Slot::JournalEven), 4),
         (File::Slot(Slot::JournalOdd), 4),
         (File::Slot(Slot::Scrub), 4),
+        (File::Slot(Slot::WitnessEven), 4),
+        (File::Slot(Slot::WitnessOdd), 4),
         (File::Journal(2), 3),
         (File::Journal(1_000_000), 5),
         (File::Volume(9), 5),

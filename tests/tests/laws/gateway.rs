@@ -36,6 +36,7 @@ impl Gate {
             1 => Answer::NotLeader(rng.chance(1, 2).then(|| node(1 + rng.below(3)))),
             2 => Answer::Busy,
             3 => Answer::Unknown,
+            5 if rng.chance(1, 4) => Answer::TooLarge,
             4 if !is_opening => Answer::Decided(Outcome::SessionUnknown),
             _ if is_opening => Answer::Decided(Outcome::SessionRegistered { session: ticket }),
             _ => Answer::Decided(Outcome::Deleted),

@@ -18,6 +18,7 @@ mod store;
 mod sweep;
 mod verify;
 mod watched;
+mod witness;
 
 use std::any::type_name;
 use std::cell::Cell;
@@ -36,7 +37,7 @@ use watched::{Seen, Watched};
 const TURNS: usize = 100;
 
 /// Lives after which everything that a machine does must have happened.
-const LIVES: u64 = 160;
+const LIVES: u64 = 240;
 
 /// A life of a machine, drawn from a seed, with all that was seen of it.
 type Life = dyn Fn(u64, &Seen) -> Result<(), Broken>;
@@ -143,12 +144,31 @@ const MEMBER: &[&str] = &[
     "SegmentRemoved",
 ];
 
+/// What a start does that gets to know others.
+const WITNESS: &[&str] = &[
+    "Append",
+    "Publish",
+    "Remove",
+    "Send",
+    "Introduction",
+    "Challenge",
+    "Known",
+    "RolledBack",
+    "EarlierStart",
+    "ShorterLog",
+    "EarlierTerm",
+    "Met",
+    "NotRemembered",
+    "Rejected",
+];
+
 /// What talks to others of its kind.
 fn groups() -> Vec<Inhabited> {
     vec![
         Inhabited::new(journal::Scriptorium::new, JOURNAL),
         Inhabited::new(member::Room::new, MEMBER),
-        Inhabited::new(gateway::Gate::new, &["Propose", "Done", "Unknown", "NoLeader"]),
+        Inhabited::new(witness::Door::new, WITNESS),
+        Inhabited::new(gateway::Gate::new, &["Propose", "Done", "Unknown", "NoLeader", "TooLarge"]),
         Inhabited::new(member::House::new, &["List", "Read", "Starting", "Send", "Decided", "Leads", "Serving"]),
         Inhabited::new(
             raft::Council::new,

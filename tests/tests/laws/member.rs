@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dps_core::crypto::hash::sha256;
-use dps_core::disk::DiskError;
+use dps_core::disk::{DiskError, DiskReply, DiskRequest, File, Slot};
 use dps_core::id::{FileId, NodeId, OpId};
 use dps_core::keystore::manifest::Manifest;
 use dps_core::ledger::command::Command;
 use dps_core::ledger::file::Expect;
+use dps_core::raft::entry::Position;
 use dps_core::raft::membership::{Change, Membership};
 use dps_core::raft::message::{Appended, Body, Message as Words};
 use dps_core::raft::settings::Settings as RaftSettings;
 use dps_core::replica::recover::{Recovery, Step};
-use dps_core::replica::{Effect, Event, Founding, Message, Peer, Piece, Replica, Settings};
+use dps_core::replica::witness::memory::{Memory, Record};
+use dps_core::replica::witness::{Start, Words as Meeting};
+use dps_core::replica::{
+    Answer, Body as Says, Effect, Event, Founding, Letter, Message, Peer, Piece, Replica, Settings,
+};
 use dps_core::rng::{Rng, Seed};
 use dps_core::time::{Now, WallTime};
 use dps_tests::laws::Habitat;
@@ -24,6 +29,11 @@ use crate::files::{boot, config, name};
 
 const fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 20])
+}
+
+/// Of the other half.
+fn letter(body: Says) -> Message {
+    Message::Member(Letter { from: node(2), incarnation: 1, to: node(1), body })
 }
 
 fn founding() -> Founding {
@@ -37,6 +47,8 @@ struct Neighbourhood {
     disk: Slow<OpId>,
     /// Messages that were not answered.
     asked: VecDeque<Words>,
+    /// Letters to be told, in their order.
+    letters: VecDeque<Says>,
     tickets: u64,
     closing: bool,
     over: bool,
@@ -45,7 +57,7 @@ struct Neighbourhood {
 impl Neighbourhood {
     fn new(seed: u64) -> Self {
         let disk = Slow::new(seed.is_multiple_of(3));
-        Self { disk, asked: VecDeque::new(), tickets: 0, closing: false, over: false }
+        Self { disk, asked: VecDeque::new(), letters: VecDeque::new(), tickets: 0, closing: false, over: false }
     }
 
     /// What the other half says to what it was told last.
@@ -54,12 +66,12 @@ impl Neighbourhood {
         let yes = rng.chance(7, 8);
         let body = match body {
             Body::PreVote { .. } => Body::PreVoteReply { granted: yes },
-            Body::Vote { .. } => Body::VoteReply { granted: yes },
+            Body::Vote { .. } => Body::VoteReply { granted: yes, clock: 0 },
             Body::Append { session, prev, entries, .. } => {
                 let index = entries.last().map_or(prev.index, |entry| entry.position.index);
-                Body::AppendReply { session, result: Appended::Matched { index }, counts: true }
+                Body::AppendReply { session, result: Appended::Matched { index }, counts: true, clock: 0 }
             }
-            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true },
+            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true, clock: 0 },
             _ => return None,
         };
         Some(Words { from: to, incarnation: 1, to: node(1), term, body })
@@ -68,8 +80,34 @@ impl Neighbourhood {
     /// A part of a snapshot, or a wish for one, that nobody can make sense of.
     fn piece(rng: &mut Rng) -> Message {
         let (index, offset, digest) = (rng.below(9), rng.below(3), [0; 32]);
-        let piece = Piece { from: node(2), to: node(1), index, digest, offset };
-        if rng.chance(1, 2) { Message::Ask(piece) } else { Message::Part { piece, bytes: Bytes::from_static(b"dps") } }
+        let piece = Piece { index, digest, offset };
+        letter(match rng.below(6) {
+            0 => Says::Ask(piece),
+            1 => Says::Unfit(piece),
+            2 => Says::Wanted { from: index },
+            3 => Says::Proposed { asker: 1, ticket: offset, answer: Answer::Busy },
+            _ => Says::Part { asker: rng.below(2) + 1, piece, bytes: Bytes::from_static(b"dps") },
+        })
+    }
+
+    /// The other half gets to know this one, and is known to it.
+    fn meet(&mut self, words: &Meeting) {
+        let start = Start { random: [2; 16], end: Position::ZERO, term: 0, whole: true };
+        self.letters.extend(match words {
+            Meeting::Introduction { nonce: None, .. } => {
+                vec![
+                    Says::Meet(Meeting::Challenge { start: 1, nonce: [3; 16] }),
+                    Says::Meet(Meeting::Introduction { start, nonce: None }),
+                ]
+            }
+            Meeting::Introduction { start, nonce: Some(_) } => {
+                vec![Says::Meet(Meeting::Known { random: start.random })]
+            }
+            Meeting::Challenge { nonce, .. } => {
+                vec![Says::Meet(Meeting::Introduction { start, nonce: Some(*nonce) })]
+            }
+            Meeting::Known { .. } | Meeting::RolledBack { .. } => vec![],
+        });
     }
 
     fn command(&self, rng: &mut Rng) -> Command {
@@ -89,6 +127,9 @@ impl Neighbourhood {
             return None;
         }
         let ticket = self.tickets + 1;
+        if let Some(body) = self.letters.pop_front_if(|_| rng.chance(1, 2)) {
+            return Some(Event::Received(Box::new(letter(body))));
+        }
         match rng.below(24) {
             0..=9 => return self.disk.end(rng).map(|(op, result)| Event::DiskDone { op, result }),
             10..=17 => return self.answer(rng).map(|words| Event::Received(Box::new(Message::Raft(words)))),
@@ -100,7 +141,8 @@ impl Neighbourhood {
             }
             _ => self.tickets = ticket,
         }
-        Some(match rng.below(8) {
+        Some(match rng.below(9) {
+            8 => Event::Pass { to: node(2), ticket, command: self.command(rng) },
             0 => Event::Read { ticket },
             1 => Event::Change { ticket, changes: vec![Change::AddLearner(node(3))] },
             _ => {
@@ -114,13 +156,17 @@ impl Neighbourhood {
         for effect in effects {
             match effect {
                 Effect::Disk { op, request } => self.disk.issue(*op, request.clone()),
-                Effect::Send(message) => {
-                    if let Message::Raft(words) = &**message {
-                        self.asked.push_back(words.clone());
-                    }
-                }
+                Effect::Send(message) => match &**message {
+                    Message::Raft(words) => self.asked.push_back(words.clone()),
+                    Message::Member(Letter { body: Says::Meet(words), .. }) => self.meet(words),
+                    Message::Member(_) => {}
+                },
                 Effect::Closed | Effect::Halt(_) => self.over = true,
-                Effect::Decided { .. } | Effect::Changed { .. } | Effect::Readable { .. } | Effect::Note(_) => {}
+                Effect::Decided { .. }
+                | Effect::Passed { .. }
+                | Effect::Changed { .. }
+                | Effect::Readable { .. }
+                | Effect::Note(_) => {}
             }
         }
     }
@@ -131,6 +177,7 @@ fn bytes(effect: &Effect) -> usize {
         Effect::Disk { request, .. } => encoded_bytes(request),
         Effect::Send(_)
         | Effect::Decided { .. }
+        | Effect::Passed { .. }
         | Effect::Changed { .. }
         | Effect::Readable { .. }
         | Effect::Closed
@@ -192,13 +239,19 @@ impl Habitat for Room {
         let mut recovery = Recovery::new(&config(), founding(), boot(), vec![], vec![], None);
         loop {
             match recovery.advance() {
+                // It knows the other half from a start before.
+                Step::Disk(DiskRequest::Read { file: File::Slot(Slot::WitnessEven), .. }) => {
+                    let record = Record { boot: 1, random: [2; 16], end: Position::ZERO, term: 0 };
+                    let memory = Memory { number: 2, nodes: [(node(2), record)].into() };
+                    recovery.done(&Ok(DiskReply::Read(memory.encode(&boot().store).into())));
+                }
                 Step::Disk(_) => recovery.done(&Err(DiskError::NotFound)),
                 Step::Note(note) => panic!("nothing is wrong with an empty disk: {note}"),
                 Step::Halt(reason) => panic!("nor is there anything to halt for: {reason}"),
                 Step::Ready => break,
             }
         }
-        recovery.into_recovered(Seed::new([4; 32]).rng(), Now::default()).replica
+        recovery.into_recovered(Seed::new([4; 32]), Now::default()).replica
     }
 
     fn wake(&self) -> Event {

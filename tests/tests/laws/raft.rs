@@ -58,18 +58,18 @@ impl Council {
         let yes = rng.chance(3, 4);
         let body = match body {
             Body::PreVote { .. } => Body::PreVoteReply { granted: yes },
-            Body::Vote { .. } => Body::VoteReply { granted: yes },
+            Body::Vote { .. } => Body::VoteReply { granted: yes, clock: 0 },
             Body::Append { session, prev, entries, .. } => {
                 let index = entries.last().map_or(prev.index, |entry| entry.position.index);
                 let conflict = Appended::Conflict { prev: prev.index, hint: Position::ZERO };
                 let result = if yes { Appended::Matched { index } } else { conflict };
-                Body::AppendReply { session, result, counts: true }
+                Body::AppendReply { session, result, counts: true, clock: 0 }
             }
-            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true },
+            Body::Heartbeat { session, round, .. } => Body::HeartbeatReply { session, round, counts: true, clock: 0 },
             Body::Read { ticket } => Body::ReadReply { asker: 1, ticket, index: yes.then_some(1) },
             Body::Install { session, snapshot } => {
                 let result = Appended::Matched { index: snapshot.last.index };
-                Body::AppendReply { session, result, counts: true }
+                Body::AppendReply { session, result, counts: true, clock: 0 }
             }
             Body::Survey { round } => self.say_what_is_there(rng, round),
             Body::PreVoteReply { .. }
@@ -104,15 +104,18 @@ impl Council {
             0 => Body::PreVote { last },
             1 => Body::PreVoteReply { granted },
             2 => Body::Vote { last, transfer: granted },
-            3 => Body::VoteReply { granted },
+            3 => Body::VoteReply { granted, clock: 0 },
             4 => Body::Append { session, prev, entries: entries(rng, prev, 0), commit },
             5 => Body::Append { session, prev: Position::ZERO, entries: entries(rng, Position::ZERO, term), commit: 0 },
-            6 => Body::AppendReply { session, result: Appended::Matched { index: commit }, counts: granted },
-            7 => {
-                Body::AppendReply { session, result: Appended::Conflict { prev: commit, hint: last }, counts: granted }
-            }
+            6 => Body::AppendReply { session, result: Appended::Matched { index: commit }, counts: granted, clock: 0 },
+            7 => Body::AppendReply {
+                session,
+                result: Appended::Conflict { prev: commit, hint: last },
+                counts: granted,
+                clock: 0,
+            },
             8 => Body::Heartbeat { session, commit, round },
-            9 => Body::HeartbeatReply { session, round, counts: granted },
+            9 => Body::HeartbeatReply { session, round, counts: granted, clock: 0 },
             12 => {
                 let membership = group(1 + rng.below(NODES)).into();
                 Body::Install { session, snapshot: Snapshot { last, membership, digest: [1; 32], bytes: 1 } }
@@ -167,6 +170,7 @@ impl Habitat for Council {
             // Some lives begin with a loss, some with a loss of votes as well.
             doubt: (self.seed % 4 == 3).then(Doubt::default),
             vote_certain: self.seed % 8 != 7,
+            lacks_state: false,
             settings: Settings { trailing_entries: 2, ..Settings::STANDARD },
         };
         Raft::new(start, Seed::new([5; 32]).split("raft", self.seed).rng(), Now::default())

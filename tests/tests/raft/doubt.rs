@@ -48,6 +48,7 @@ fn start() -> Start {
         entries: vec![entry(2, 1), entry(3, 2)],
         doubt: Some(Doubt { last: at(3, 2), term: 3 }),
         vote_certain: false,
+        lacks_state: false,
         settings: Settings { trailing_entries: 0, ..Settings::STANDARD },
     }
 }
@@ -146,7 +147,7 @@ impl Alone {
     fn votes(&mut self, term: u64, last: Position) -> bool {
         self.hear(3, term, Body::Vote { last, transfer: true });
         self.persist();
-        self.said().contains(&Body::VoteReply { granted: true })
+        self.said().contains(&Body::VoteReply { granted: true, clock: 0 })
     }
 
     fn pre_votes(&mut self, term: u64, last: Position) -> bool {
@@ -210,7 +211,7 @@ fn all_are_asked_twice_and_then_logs_that_are_long_enough_may_win() {
     alone.hear(3, 5, Body::Vote { last: at(4, 9), transfer: true });
     assert_eq!(alone.said(), []);
     alone.persist();
-    assert_eq!(alone.said(), [Body::VoteReply { granted: false }]);
+    assert_eq!(alone.said(), [Body::VoteReply { granted: false, clock: 0 }]);
     assert!(!alone.votes(6, at(3, 3)) && !alone.pre_votes(7, at(3, 3)), "shorter than the longest");
     alone.wait(Duration::from_secs(2));
     assert!(!any_vote(&alone.said()), "so is its own");
@@ -315,7 +316,7 @@ fn a_leader_settles_no_vote() {
     alone.append(6, at(5, 3), &[]);
     assert!(alone.said().iter().any(counts(false)));
     alone.hear(2, 6, Body::Heartbeat { session: 1, commit: 0, round: 1 });
-    assert_eq!(alone.said(), [Body::HeartbeatReply { session: 1, round: 1, counts: false }]);
+    assert_eq!(alone.said(), [Body::HeartbeatReply { session: 1, round: 1, counts: false, clock: 0 }]);
     for round in [1, 2] {
         alone.answer(2, round, 6, at(5, 3));
         alone.answer(3, round, 6, at(5, 3));
@@ -351,7 +352,7 @@ fn leader() -> Alone {
             let from = to.as_bytes()[0];
             match body {
                 Body::PreVote { .. } => alone.hear(from, term, Body::PreVoteReply { granted: true }),
-                Body::Vote { .. } => alone.hear(from, term, Body::VoteReply { granted: true }),
+                Body::Vote { .. } => alone.hear(from, term, Body::VoteReply { granted: true, clock: 0 }),
                 _ => {}
             }
         }
@@ -378,7 +379,7 @@ fn session(sent: &[Message], to: u8) -> u64 {
 }
 
 fn matched(session: u64, counts: bool) -> Body {
-    Body::AppendReply { session, result: Appended::Matched { index: 3 }, counts }
+    Body::AppendReply { session, result: Appended::Matched { index: 3 }, counts, clock: 0 }
 }
 
 #[test]
@@ -403,18 +404,18 @@ fn what_does_not_count_makes_no_majority() {
     alone.persist();
     alone.hear(2, 4, matched(session, false));
     assert_eq!(alone.raft.commit(), 0);
-    alone.hear(2, 4, Body::HeartbeatReply { session, round: 1, counts: true });
+    alone.hear(2, 4, Body::HeartbeatReply { session, round: 1, counts: true, clock: 0 });
     assert_eq!(alone.raft.commit(), 3, "what it has was not counted, and now it is");
     alone.give(Event::Read { ticket: 1 });
     let readable =
         |alone: &Alone| alone.out.iter().any(|effect| matches!(effect, Effect::Readable { result: Ok(_), .. }));
-    alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: false });
+    alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: false, clock: 0 });
     assert!(!readable(&alone));
-    alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: true });
+    alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: true, clock: 0 });
     assert!(readable(&alone));
     // Nor does it keep a leader in office.
     for _ in 0..8 {
-        alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: false });
+        alone.hear(2, 4, Body::HeartbeatReply { session, round: 2, counts: false, clock: 0 });
         alone.wait(Duration::from_millis(50));
     }
     assert!(!alone.raft.is_leader());

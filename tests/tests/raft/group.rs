@@ -18,7 +18,7 @@ use dps_core::rng::{Rng, Seed};
 use dps_core::time::{Instant, Now, WallTime};
 
 use crate::disk::{Disk, Loss, fold};
-use crate::words::{Named, Said, Sent, brief, is_routine};
+use crate::words::{Named, Said, Sent, brief, is_routine, outcome, sight, wishes};
 
 pub(crate) fn node(number: u8) -> NodeId {
     NodeId::from_bytes([number; 20])
@@ -83,6 +83,8 @@ pub(crate) struct Group {
     pub(crate) world: World,
     /// Pairs that can't talk, in this direction.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    /// How long each write takes at some nodes.
+    pub(crate) slow: BTreeMap<NodeId, Duration>,
     arrivals: BTreeMap<(Instant, u64), Arrival>,
     arrived: u64,
     pub(crate) now: Instant,
@@ -120,6 +122,7 @@ impl Group {
             settings,
             world: World::GOOD,
             cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
             arrivals: BTreeMap::new(),
             arrived: 0,
             now: Instant::ZERO,
@@ -188,6 +191,7 @@ impl Group {
             entries: host.disk.entries.clone(),
             doubt: host.disk.doubt,
             vote_certain: host.disk.vote_certain,
+            lacks_state: false,
             settings: self.settings,
         };
         let rng = self.seed.split("raft", host.incarnation).split("of", u64::from(id.as_bytes()[0])).rng();
@@ -273,10 +277,15 @@ impl Group {
     }
 
     pub(crate) fn give(&mut self, id: NodeId, event: Event) {
+        self.give_all(id, [event]);
+    }
+
+    /// Gives a node several events in one turn.
+    pub(crate) fn give_all(&mut self, id: NodeId, events: impl IntoIterator<Item = Event>) {
         let now = self.moment();
         let Some(raft) = &mut self.host(id).raft else { return };
         let mut out = vec![];
-        raft.step(now, event, &mut out);
+        events.into_iter().for_each(|event| raft.step(now, event, &mut out));
         raft.flush(now, &mut out);
         raft.check();
         let again = &mut vec![];
@@ -288,14 +297,22 @@ impl Group {
     }
 
     pub(crate) fn propose(&mut self, id: NodeId) -> u64 {
-        self.tickets += 1;
-        let command = Bytes::copy_from_slice(&self.tickets.to_le_bytes());
-        self.give(id, Event::Propose { ticket: self.tickets, command });
+        self.propose_together(id, 1)
+    }
+
+    /// So many commands come in one turn; the number of the last one.
+    pub(crate) fn propose_together(&mut self, id: NodeId, count: u64) -> u64 {
+        let tickets = self.tickets + 1..=self.tickets + count;
+        self.tickets += count;
+        tickets.clone().for_each(|ticket| self.tell(&format!("client -> {}  command {ticket}", Named(id))));
+        let command = |ticket: u64| Bytes::copy_from_slice(&ticket.to_le_bytes());
+        self.give_all(id, tickets.map(|ticket| Event::Propose { ticket, command: command(ticket) }));
         self.tickets
     }
 
     pub(crate) fn change(&mut self, id: NodeId, changes: Vec<Change>) -> u64 {
         self.tickets += 1;
+        self.tell(&format!("client -> {}  change {}: {}", Named(id), self.tickets, wishes(&changes)));
         self.give(id, Event::Change { ticket: self.tickets, changes });
         self.tickets
     }
@@ -303,6 +320,7 @@ impl Group {
     pub(crate) fn read(&mut self, id: NodeId) -> u64 {
         self.tickets += 1;
         self.asked.insert(self.tickets, self.committed.len() as u64);
+        self.tell(&format!("client -> {}  read {}", Named(id), self.tickets));
         self.give(id, Event::Read { ticket: self.tickets });
         self.tickets
     }
@@ -326,7 +344,8 @@ impl Group {
     fn perform(&mut self, id: NodeId, effect: Effect) {
         match effect {
             Effect::Persist(write) => {
-                let delay = self.below(self.world.disk_max);
+                let usual = self.below(self.world.disk_max);
+                let delay = self.slow.get(&id).copied().unwrap_or(usual);
                 let host = self.host(id);
                 let (incarnation, number) = (host.incarnation, write.number);
                 host.disk.pending.push_back(*write);
@@ -338,6 +357,7 @@ impl Group {
             Effect::Fetch { from, snapshot } => self.fetch(id, from, snapshot),
             Effect::Answered { ticket, result } => {
                 assert!(self.answers.insert(ticket, result).is_none(), "a ticket is answered once");
+                self.tell(&format!("{} -> client  {}", Named(id), outcome(ticket, &result)));
                 if let Ok(position) = result {
                     let at = small(position.index) - 1;
                     // Perhaps it is applied in this very turn.
@@ -348,6 +368,7 @@ impl Group {
             }
             Effect::Readable { ticket, result } => {
                 assert!(self.readable.insert(ticket, result).is_none(), "a read is answered once");
+                self.tell(&format!("{} -> client  {}", Named(id), sight(ticket, &result)));
                 if let Ok(index) = result {
                     assert!(index >= self.asked[&ticket], "a read sees all that was committed when it came");
                 }
@@ -406,7 +427,7 @@ impl Group {
         if !matches!(message.body, Body::PreVote { .. } | Body::PreVoteReply { granted: true }) {
             assert!(message.term <= durable, "{message:?} goes out before its term is durable");
         }
-        if let Body::VoteReply { granted: true } = message.body
+        if let Body::VoteReply { granted: true, .. } = message.body
             && message.term == durable
         {
             assert_eq!(host.disk.vote.candidate, Some(message.to), "a vote is durable before it is told");

@@ -9,7 +9,7 @@ use dps_core::raft::settings::Settings;
 use dps_core::raft::{Event, Note, Raft, Refusal};
 
 use crate::group::{Group, World, node};
-use crate::words::Named;
+use crate::words::{LEGEND, Named};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ pub(crate) fn led(voters: u8, nodes: u8) -> (Group, NodeId) {
     led_with(voters, nodes, Settings::STANDARD)
 }
 
-fn led_with(voters: u8, nodes: u8, settings: Settings) -> (Group, NodeId) {
+pub(crate) fn led_with(voters: u8, nodes: u8, settings: Settings) -> (Group, NodeId) {
     let mut group = Group::new(voters, nodes, 1, settings);
     group.world = World::STEADY;
     group.run(SECOND);
@@ -47,7 +47,7 @@ pub(crate) fn others(group: &Group, than: &[NodeId]) -> Vec<NodeId> {
 }
 
 /// Nobody on one side hears anybody on the other.
-fn split(group: &mut Group, side: &[NodeId]) {
+pub(crate) fn split(group: &mut Group, side: &[NodeId]) {
     for a in group.nodes() {
         for b in group.nodes() {
             if side.contains(&a) != side.contains(&b) {
@@ -70,7 +70,7 @@ pub(crate) fn only(group: &mut Group, side: &[NodeId]) {
 }
 
 /// `id` comes to lead with the votes of those on its side, who hear nobody else.
-fn elect(group: &mut Group, id: NodeId, side: &[NodeId]) {
+pub(crate) fn elect(group: &mut Group, id: NodeId, side: &[NodeId]) {
     only(group, side);
     // Whoever else would stand for election is not heard until it has led.
     for other in side.iter().filter(|other| **other != id) {
@@ -100,7 +100,7 @@ pub(crate) fn told(group: &Group, name: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(name, group.told.join("\n")));
+    settings.bind(|| insta::assert_snapshot!(name, format!("{LEGEND}\n{}", group.told.join("\n"))));
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) fn generate(root: &Path) -> String {
     let descriptors = protox::compile(SCHEMAS, [&protos]).unwrap_or_else(|error| panic!("{error}"));
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut config = prost_build::Config::new();
-    config.bytes(["."]).btree_map(["."]).out_dir(folder.path());
+    // What a field means is said in the schema.
+    config.disable_comments(["."]).bytes(["."]).btree_map(["."]).out_dir(folder.path());
     config.compile_fds(descriptors).unwrap_or_else(|error| panic!("{error}"));
     let code = fs::read_to_string(folder.path().join("dps.v1.rs")).expect("one package makes one file");
     format!("{HEAD}{code}")

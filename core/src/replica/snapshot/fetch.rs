@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::file::{BadSnapshot, End, Intake};
-use super::{Effect, FETCHED_STAGE, Op, Snapshots, failed};
+use super::{Effect, FETCHED_STAGE, Op, Snapshots, failed, unasked};
 use crate::disk::{DiskRequest, DiskResult, File};
 use crate::id::NodeId;
 use crate::ledger::state::State;
@@ -73,18 +73,23 @@ impl Snapshots {
     fn ask(&mut self, out: &mut Vec<Effect>) {
         let Some(Fetching { snapshot, from, intake, .. }) = &self.fetching else { return };
         let (index, digest, offset) = (snapshot.last.index, snapshot.digest, intake.bytes());
-        out.push(Effect::Ask(Piece { from: self.id, to: *from, index, digest, offset }));
+        out.push(Effect::Ask { to: *from, piece: Piece { index, digest, offset } });
+    }
+
+    /// Bytes that came of what is being fetched; `None` if nothing is.
+    pub(in crate::replica) fn fetched_bytes(&self) -> Option<u64> {
+        self.fetching.as_ref().map(|fetching| fetching.intake.bytes())
     }
 
     /// A part came. One that was not asked for changes nothing.
-    pub(in crate::replica) fn part(&mut self, piece: Piece, bytes: Bytes, out: &mut Vec<Effect>) {
-        let Some(fetching) = &mut self.fetching else { return };
+    pub(in crate::replica) fn part(&mut self, from: NodeId, piece: Piece, bytes: Bytes, out: &mut Vec<Effect>) {
+        let Some(fetching) = &mut self.fetching else { return out.push(unasked(from)) };
         let Fetching { snapshot, intake, phase, .. } = fetching;
         let asked = matches!(phase, Phase::Asking)
             && (piece.index, piece.digest, piece.offset) == (snapshot.last.index, snapshot.digest, intake.bytes());
         let fits = snapshot.bytes.saturating_sub(intake.bytes()) >= bytes.len() as u64;
         if !asked || !fits || bytes.is_empty() {
-            return;
+            return out.push(unasked(from));
         }
         if let Err(bad) = intake.take(&bytes) {
             return self.give_up(bad, out);
@@ -153,10 +158,13 @@ impl Snapshots {
         }
     }
 
-    /// What came is not what was asked for. Raft will offer it again.
+    /// What came is not what was asked for. Whoever gave it hears so, and Raft will offer one again.
     fn give_up(&mut self, bad: BadSnapshot, out: &mut Vec<Effect>) {
-        let index = self.fetching.as_ref().expect("a snapshot is being fetched").snapshot.last.index;
+        let Fetching { snapshot, from, intake, .. } = self.fetching.as_ref().expect("a snapshot is being fetched");
+        let index = snapshot.last.index;
+        let piece = Piece { index, digest: snapshot.digest, offset: intake.bytes().min(snapshot.bytes) };
         out.push(Effect::Note(Note::SnapshotRejected { index, bad }));
+        out.push(Effect::Unfit { to: *from, piece });
         self.end_fetch(out);
     }
 

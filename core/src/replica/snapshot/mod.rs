@@ -2,6 +2,7 @@
 //!
 //! The two newest stay. The log is kept from the older one on, so that rot of the newer costs time and nothing else.
 
+mod audit;
 mod fetch;
 pub mod file;
 mod make;
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use self::audit::Audit;
 use self::fetch::Fetching;
 use self::file::End;
 use self::make::{Making, Next};
@@ -25,6 +27,7 @@ use crate::note::Note;
 use crate::raft::entry::Position;
 use crate::raft::membership::Membership;
 use crate::raft::snapshot::Snapshot;
+use crate::replica::note::{Note as MemberNote, Reason};
 use crate::time::{Instant, Now};
 
 /// Snapshots that stay: the newest, and one to fall back to.
@@ -43,8 +46,10 @@ pub(super) enum Op {
     Make,
     /// One of fetching one.
     Fetch,
-    /// A read for another member.
-    Give(Piece),
+    /// A read for another member, in that start of it.
+    Give { to: NodeId, asker: u64, piece: Piece },
+    /// A read of one that another member has found damaged.
+    Audit,
     /// The removal of an old one.
     Remove,
 }
@@ -66,11 +71,23 @@ pub(super) enum Effect {
         snapshot: Snapshot,
         state: Box<State>,
     },
-    Ask(Piece),
+    Ask {
+        to: NodeId,
+        piece: Piece,
+    },
     Part {
+        to: NodeId,
+        asker: u64,
         piece: Piece,
         bytes: Bytes,
     },
+    /// What came of this member is not what it should be.
+    Unfit {
+        to: NodeId,
+        piece: Piece,
+    },
+    /// One that was durable is damaged: another one is to be made.
+    Lost,
     Note(Note),
 }
 
@@ -88,7 +105,6 @@ struct Made {
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    id: NodeId,
     store: [u8; 16],
     /// Those that are durable, by the index of their last entry.
     held: BTreeMap<u64, End>,
@@ -98,6 +114,7 @@ pub(super) struct Snapshots {
     /// Whether others need the space that is left.
     tight: bool,
     fetching: Option<Fetching>,
+    audit: Option<Audit>,
     /// Reads for other members.
     giving: usize,
     /// When the next step of what is being made is due.
@@ -110,17 +127,23 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// What a start has found: more than two if a crash undid a removal.
-    pub(super) fn new(id: NodeId, store: [u8; 16], mut held: BTreeMap<u64, End>, mut useless: Vec<u64>) -> Self {
+    pub(super) fn new(store: [u8; 16], mut held: BTreeMap<u64, End>, mut useless: Vec<u64>) -> Self {
         while held.len() > KEPT {
             useless.extend(held.pop_first().map(|(index, _)| index));
         }
-        let (made, fetching, due) = (None, None, None);
-        Self { id, store, held, useless, made, tight: false, fetching, giving: 0, due, heard: false, steps: 0 }
+        let (made, fetching, audit) = (None, None, None);
+        let (giving, due, heard, steps) = (0, None, false, 0);
+        Self { store, held, useless, made, tight: false, fetching, audit, giving, due, heard, steps }
     }
 
     /// The index of the last entry in the newest.
     pub(super) fn newest(&self) -> u64 {
         self.held.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
+    /// Whether this one is durable here, as far as it is known.
+    pub(super) fn holds(&self, snapshot: &Snapshot) -> bool {
+        self.held.get(&snapshot.last.index).is_some_and(|end| end.digest == snapshot.digest)
     }
 
     /// Whether anything is being made or fetched.
@@ -200,15 +223,16 @@ impl Snapshots {
         match op {
             Op::Make => self.made_more(now, &result, out),
             Op::Fetch => self.fetched_more(&result, out),
-            Op::Give(piece) => {
+            Op::Give { to, asker, piece } => {
                 self.giving -= 1;
                 match result {
-                    Ok(DiskReply::Read(bytes)) => out.push(Effect::Part { piece, bytes }),
+                    Ok(DiskReply::Read(bytes)) => out.push(Effect::Part { to, asker, piece, bytes }),
                     Ok(_) => panic!("a read that verifies nothing is answered by its bytes"),
                     // It may have been removed; the asker is offered another one.
-                    Err(_) => {}
+                    Err(_) => self.lose(piece.index, &piece.digest, out),
                 }
             }
+            Op::Audit => self.audited(&result, out),
             // One that can't be removed now is with the next.
             Op::Remove => {}
         }
@@ -250,24 +274,31 @@ impl Snapshots {
     }
 
     /// Another member wants a part of a snapshot.
-    pub(super) fn asked(&mut self, piece: Piece, out: &mut Vec<Effect>) {
-        let Some(end) = self.held.get(&piece.index).filter(|end| end.digest == piece.digest) else { return };
-        let left = end.bytes.saturating_sub(piece.offset);
-        if left == 0 || self.giving == SNAPSHOT_READS_MAX {
+    pub(super) fn asked(&mut self, from: NodeId, asker: u64, piece: Piece, out: &mut Vec<Effect>) {
+        let held = self.held.get(&piece.index).filter(|end| end.digest == piece.digest);
+        let left = held.map_or(0, |end| end.bytes.saturating_sub(piece.offset));
+        if left == 0 {
+            return out.push(unasked(from));
+        }
+        if self.giving == SNAPSHOT_READS_MAX {
             return;
         }
         self.giving += 1;
         let len = u32::try_from(left.min(STEP_BYTES_MAX as u64)).expect("a step is small");
         let (file, offset) = (File::Snapshot(piece.index), piece.offset);
-        let piece = Piece { from: self.id, to: piece.from, ..piece };
         let request = DiskRequest::Read { file, offset, len, verify: Verify::None };
-        out.push(Effect::Disk { op: Op::Give(piece), request });
+        out.push(Effect::Disk { op: Op::Give { to: from, asker, piece }, request });
     }
 
     pub(super) fn check(&self) {
         assert!(self.held.len() <= KEPT, "old snapshots go");
         assert!(self.giving <= SNAPSHOT_READS_MAX, "reads for others are bounded");
     }
+}
+
+/// A wish for what is not there, or a part that was not asked for.
+const fn unasked(from: NodeId) -> Effect {
+    Effect::Note(Note::Member(MemberNote::Rejected { from, reason: Reason::Unasked }))
 }
 
 fn failed(index: u64, error: DiskError) -> Effect {

@@ -38,13 +38,13 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
         From::Vote(pb::Vote { last, cause }) => {
             Body::Vote { last: position("vote.last", last)?, transfer: transfer("vote.cause", cause)? }
         }
-        From::VoteReply(pb::VoteReply { verdict }) => {
-            Body::VoteReply { granted: granted("vote_reply.verdict", verdict)? }
+        From::VoteReply(pb::VoteReply { verdict, clock }) => {
+            Body::VoteReply { granted: granted("vote_reply.verdict", verdict)?, clock }
         }
         From::Append(append) => self::append(append)?,
-        From::AppendReply(pb::AppendReply { session, result, weight }) => {
+        From::AppendReply(pb::AppendReply { session, result, weight, clock }) => {
             let result = appended(result.ok_or(WireError::Missing("append_reply.result"))?)?;
-            Body::AppendReply { session, result, counts: counts("append_reply.weight", weight)? }
+            Body::AppendReply { session, result, counts: counts("append_reply.weight", weight)?, clock }
         }
         From::Install(pb::Install { session, snapshot: of }) => {
             Body::Install { session, snapshot: snapshot(of.ok_or(WireError::Missing("install.snapshot"))?)? }
@@ -52,8 +52,8 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
         From::Heartbeat(pb::Heartbeat { session, commit, round }) => {
             Body::Heartbeat { session, commit: at_most("heartbeat.commit", commit, INDEX_MAX)?, round }
         }
-        From::HeartbeatReply(pb::HeartbeatReply { session, round, weight }) => {
-            Body::HeartbeatReply { session, round, counts: counts("heartbeat_reply.weight", weight)? }
+        From::HeartbeatReply(pb::HeartbeatReply { session, round, weight, clock }) => {
+            Body::HeartbeatReply { session, round, counts: counts("heartbeat_reply.weight", weight)?, clock }
         }
         From::Read(pb::Read { ticket }) => Body::Read { ticket },
         From::ReadReply(pb::ReadReply { asker, ticket, index }) => {
@@ -116,7 +116,7 @@ fn appended(result: pb::append_reply::Result) -> Result<Appended, WireError> {
     })
 }
 
-fn snapshot(snapshot: pb::Snapshot) -> Result<Snapshot, WireError> {
+pub(in crate::wire) fn snapshot(snapshot: pb::Snapshot) -> Result<Snapshot, WireError> {
     let pb::Snapshot { last, membership: of, digest, bytes } = snapshot;
     let of = of.ok_or(WireError::Missing("install.snapshot.membership"))?;
     Ok(Snapshot {
@@ -152,12 +152,12 @@ pub(in crate::wire) fn node(field: &'static str, id: &Bytes) -> Result<NodeId, W
     array(field, id).map(NodeId::from_bytes)
 }
 
-fn array<const N: usize>(field: &'static str, bytes: &Bytes) -> Result<[u8; N], WireError> {
+pub(in crate::wire) fn array<const N: usize>(field: &'static str, bytes: &Bytes) -> Result<[u8; N], WireError> {
     let found = bytes.len();
     bytes.as_ref().try_into().map_err(|_| WireError::Length { field, found, expected: N })
 }
 
-fn position(field: &'static str, position: Option<pb::Position>) -> Result<Position, WireError> {
+pub(in crate::wire) fn position(field: &'static str, position: Option<pb::Position>) -> Result<Position, WireError> {
     let pb::Position { term, index } = position.ok_or(WireError::Missing(field))?;
     at_most(field, term, TERM_MAX)?;
     at_most(field, index, INDEX_MAX)?;
@@ -187,7 +187,7 @@ fn counts(field: &'static str, found: i32) -> Result<bool, WireError> {
     }
 }
 
-fn doubtful(field: &'static str, found: i32) -> Result<bool, WireError> {
+pub(in crate::wire) fn doubtful(field: &'static str, found: i32) -> Result<bool, WireError> {
     match pb::Standing::try_from(found) {
         Ok(pb::Standing::Doubtful) => Ok(true),
         Ok(pb::Standing::Settled) => Ok(false),

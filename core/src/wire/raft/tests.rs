@@ -25,7 +25,7 @@ fn up_to(max: u64) -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), Just(max), 0..300.min(max), 0..=max]
 }
 
-fn any_position() -> impl Strategy<Value = Position> {
+pub(in crate::wire) fn any_position() -> impl Strategy<Value = Position> {
     let some = (up_to(TERM_MAX - 1), up_to(INDEX_MAX - 1));
     prop_oneof![
         1 => Just(Position::ZERO),
@@ -58,7 +58,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     (any_position(), payload).prop_map(|(position, payload)| Entry { position, payload })
 }
 
-fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+pub(in crate::wire) fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let parts = (any_position(), any_membership(), any::<[u8; HASH_LEN]>(), up_to(SNAPSHOT_BYTES_MAX));
     parts.prop_map(|(last, membership, digest, bytes)| Snapshot {
         last,
@@ -81,29 +81,23 @@ fn any_body() -> impl Strategy<Value = Body> {
         any_position().prop_map(|last| Body::PreVote { last }),
         any::<bool>().prop_map(|granted| Body::PreVoteReply { granted }),
         (any_position(), any::<bool>()).prop_map(|(last, transfer)| Body::Vote { last, transfer }),
-        any::<bool>().prop_map(|granted| Body::VoteReply { granted }),
+        (any::<bool>(), number()).prop_map(|(granted, clock)| Body::VoteReply { granted, clock }),
         append.prop_map(|(session, prev, entries, commit)| Body::Append {
             session,
             prev,
             entries: entries.into(),
             commit
         }),
-        (number(), any_appended(), any::<bool>()).prop_map(|(session, result, counts)| Body::AppendReply {
-            session,
-            result,
-            counts
-        }),
+        (number(), any_appended(), any::<bool>(), number())
+            .prop_map(|(session, result, counts, clock)| { Body::AppendReply { session, result, counts, clock } }),
         (number(), any_snapshot()).prop_map(|(session, snapshot)| Body::Install { session, snapshot }),
         (number(), up_to(INDEX_MAX), number()).prop_map(|(session, commit, round)| Body::Heartbeat {
             session,
             commit,
             round
         }),
-        (number(), number(), any::<bool>()).prop_map(|(session, round, counts)| Body::HeartbeatReply {
-            session,
-            round,
-            counts
-        }),
+        (number(), number(), any::<bool>(), number())
+            .prop_map(|(session, round, counts, clock)| { Body::HeartbeatReply { session, round, counts, clock } }),
         number().prop_map(|ticket| Body::Read { ticket }),
         (number(), number(), prop::option::of(up_to(INDEX_MAX))).prop_map(|(asker, ticket, index)| Body::ReadReply {
             asker,
@@ -185,8 +179,8 @@ fn any_body_is_of_every_kind() {
     let kinds: Vec<_> = sample::bodies().iter().map(core::mem::discriminant).collect();
     assert_eq!(
         kinds.len(),
-        20,
-        "three of them are answers to entries, two entries, and two answers to heartbeats and to surveys"
+        23,
+        "four of them are answers to entries, two entries, three answers to heartbeats, two to votes and to surveys"
     );
     assert!(kinds.iter().all(|kind| seen.contains(kind)));
     assert_eq!(seen.len(), 15);

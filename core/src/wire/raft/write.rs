@@ -24,17 +24,20 @@ fn body(body: &Body) -> pb::raft::Body {
         Body::PreVote { last } => To::PreVote(pb::PreVote { last: position(*last) }),
         Body::PreVoteReply { granted } => To::PreVoteReply(pb::PreVoteReply { verdict: verdict(*granted) }),
         Body::Vote { last, transfer } => To::Vote(pb::Vote { last: position(*last), cause: cause(*transfer) }),
-        Body::VoteReply { granted } => To::VoteReply(pb::VoteReply { verdict: verdict(*granted) }),
+        Body::VoteReply { granted, clock } => {
+            To::VoteReply(pb::VoteReply { verdict: verdict(*granted), clock: *clock })
+        }
         Body::Append { session, prev, entries, commit } => To::Append(pb::Append {
             session: *session,
             prev: position(*prev),
             entries: entries.iter().map(entry).collect(),
             commit: *commit,
         }),
-        Body::AppendReply { session, result, counts } => To::AppendReply(pb::AppendReply {
+        Body::AppendReply { session, result, counts, clock } => To::AppendReply(pb::AppendReply {
             session: *session,
             result: Some(appended(result)),
             weight: weight(*counts),
+            clock: *clock,
         }),
         Body::Install { session, snapshot: of } => {
             To::Install(pb::Install { session: *session, snapshot: Some(snapshot(of)) })
@@ -42,9 +45,12 @@ fn body(body: &Body) -> pb::raft::Body {
         Body::Heartbeat { session, commit, round } => {
             To::Heartbeat(pb::Heartbeat { session: *session, commit: *commit, round: *round })
         }
-        Body::HeartbeatReply { session, round, counts } => {
-            To::HeartbeatReply(pb::HeartbeatReply { session: *session, round: *round, weight: weight(*counts) })
-        }
+        Body::HeartbeatReply { session, round, counts, clock } => To::HeartbeatReply(pb::HeartbeatReply {
+            session: *session,
+            round: *round,
+            weight: weight(*counts),
+            clock: *clock,
+        }),
         Body::Read { ticket } => To::Read(pb::Read { ticket: *ticket }),
         Body::ReadReply { asker, ticket, index } => {
             To::ReadReply(pb::ReadReply { asker: *asker, ticket: *ticket, index: *index })
@@ -88,7 +94,7 @@ fn weight(counts: bool) -> i32 {
     weight.into()
 }
 
-fn standing(doubtful: bool) -> i32 {
+pub(in crate::wire) fn standing(doubtful: bool) -> i32 {
     let standing = if doubtful { pb::Standing::Doubtful } else { pb::Standing::Settled };
     standing.into()
 }
@@ -125,7 +131,7 @@ const fn appended(result: &Appended) -> pb::append_reply::Result {
     }
 }
 
-fn snapshot(snapshot: &Snapshot) -> pb::Snapshot {
+pub(in crate::wire) fn snapshot(snapshot: &Snapshot) -> pb::Snapshot {
     pb::Snapshot {
         last: position(snapshot.last),
         membership: Some(membership(&snapshot.membership)),

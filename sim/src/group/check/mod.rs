@@ -136,7 +136,7 @@ impl Oracle {
         self.terms.sent(host, message);
         let durable = || self.images.read(disk).vote;
         match &message.body {
-            Body::VoteReply { granted: true } => {
+            Body::VoteReply { granted: true, .. } => {
                 self.votes.given(at, (host, message.term), message.to, &durable, findings);
             }
             Body::Vote { .. } => {
@@ -147,7 +147,7 @@ impl Oracle {
             }
             Body::PreVote { .. }
             | Body::PreVoteReply { .. }
-            | Body::VoteReply { granted: false }
+            | Body::VoteReply { granted: false, .. }
             | Body::Append { .. }
             | Body::AppendReply { .. }
             | Body::Install { .. }
@@ -211,6 +211,7 @@ mod tests {
             incarnation: 1,
             vote: Vote::default(),
             vote_certain: true,
+            lacks_state: false,
             doubt: None,
             base: Base { position: Position::ZERO, membership },
             snapshot: None,

@@ -142,8 +142,9 @@ fn numbers_end_at_their_maxima() {
     bounded("read_reply.index", INDEX_MAX, |index| {
         judge_body(To::ReadReply(pb::ReadReply { asker: u64::MAX, ticket: u64::MAX, index: Some(index) }))
     });
-    let reply =
-        |result| judge_body(To::AppendReply(pb::AppendReply { session: u64::MAX, result: Some(result), weight: 0 }));
+    let reply = |result| {
+        judge_body(To::AppendReply(pb::AppendReply { session: u64::MAX, result: Some(result), weight: 0, clock: 0 }))
+    };
     bounded("append_reply.matched.index", INDEX_MAX, |index| {
         reply(pb::append_reply::Result::Matched(pb::Matched { index }))
     });
@@ -179,7 +180,7 @@ fn positions_are_whole_and_within_bounds_wherever_they_are() {
     });
     bounded_position("append_reply.conflict.hint", |hint| {
         let result = Some(pb::append_reply::Result::Conflict(pb::Conflict { prev: 1, hint }));
-        judge_body(To::AppendReply(pb::AppendReply { session: 1, result, weight: 0 }))
+        judge_body(To::AppendReply(pb::AppendReply { session: 1, result, weight: 0, clock: 0 }))
     });
     bounded_position("install.snapshot.last", |last| judge_snapshot(|snapshot| snapshot.last = last));
     bounded_position("survey_reply.last", |last| judge_survey(|reply| reply.last = last));
@@ -195,17 +196,17 @@ fn a_choice_is_one_of_those_that_mean_something() {
         let expected = |field| if known { Ok(()) } else { Err(WireError::Unknown { field, found }) };
         let pre_vote = To::PreVoteReply(pb::PreVoteReply { verdict: found });
         assert_eq!(judge_body(pre_vote), expected("pre_vote_reply.verdict"));
-        let vote = To::VoteReply(pb::VoteReply { verdict: found });
+        let vote = To::VoteReply(pb::VoteReply { verdict: found, clock: 0 });
         assert_eq!(judge_body(vote), expected("vote_reply.verdict"));
         assert_eq!(judge_body(To::Vote(pb::Vote { last, cause: found })), expected("vote.cause"));
         assert_eq!(judge_survey(|reply| reply.standing = found), expected("survey_reply.standing"));
         // What was added later may be missing.
         let known = (0..=1).contains(&found);
         let expected = |field| if known { Ok(()) } else { Err(WireError::Unknown { field, found }) };
-        let heard = To::HeartbeatReply(pb::HeartbeatReply { session: 1, round: 1, weight: found });
+        let heard = To::HeartbeatReply(pb::HeartbeatReply { session: 1, round: 1, weight: found, clock: 0 });
         assert_eq!(judge_body(heard), expected("heartbeat_reply.weight"));
         let result = Some(pb::append_reply::Result::Matched(pb::Matched { index: 1 }));
-        let appended = To::AppendReply(pb::AppendReply { session: 1, result, weight: found });
+        let appended = To::AppendReply(pb::AppendReply { session: 1, result, weight: found, clock: 0 });
         assert_eq!(judge_body(appended), expected("append_reply.weight"));
     }
 }
@@ -216,7 +217,7 @@ fn what_must_be_there_is_missed() {
     let missing = |field| Err(WireError::Missing(field));
     assert_eq!(judge(&pb::Raft { body: None, ..with_body(To::Stale(pb::Stale {})) }), missing("body"));
     assert_eq!(
-        judge_body(To::AppendReply(pb::AppendReply { session: 1, result: None, weight: 0 })),
+        judge_body(To::AppendReply(pb::AppendReply { session: 1, result: None, weight: 0, clock: 0 })),
         missing("append_reply.result")
     );
     assert_eq!(judge_body(To::Install(pb::Install { session: 1, snapshot: None })), missing("install.snapshot"));

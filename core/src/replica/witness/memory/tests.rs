@@ -1,0 +1,90 @@
+//! The slots: golden bytes, any bytes, and which of two counts.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+
+use super::*;
+
+const STORE: [u8; 16] = [5; 16];
+
+const fn node(number: u8) -> NodeId {
+    NodeId::from_bytes([number; KEY_LEN])
+}
+
+fn any_memory() -> impl Strategy<Value = Memory> {
+    let record = (any::<[u64; 4]>(), any::<[u8; 16]>()).prop_map(|([boot, term, index, last], random)| Record {
+        boot,
+        random,
+        end: Position { term, index },
+        term: last,
+    });
+    let nodes = prop::collection::btree_map(any::<u8>().prop_map(node), record, 0..=WITNESSED_MAX);
+    (1..=NUMBER_MAX, nodes).prop_map(|(number, nodes)| Memory { number, nodes })
+}
+
+proptest! {
+    #[test]
+    fn every_memory_comes_back(memory in any_memory()) {
+        prop_assert_eq!(Memory::decode(&STORE, &memory.encode(&STORE)), Some(memory));
+    }
+
+    #[test]
+    fn harm_is_noticed(
+        memory in any_memory(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u8,
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = memory.encode(&STORE);
+        prop_assert_eq!(Memory::decode(&STORE, &bytes[..end.index(bytes.len())]), None);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert_eq!(Memory::decode(&STORE, &bytes), None);
+    }
+}
+
+const RECORD: Record = Record { boot: 3, random: [9; 16], end: Position { term: 4, index: 7 }, term: 6 };
+
+/// Golden: what one version has written another one reads.
+#[test]
+fn the_bytes_never_change() {
+    let memory = Memory { number: 2, nodes: [(node(1), RECORD)].into() };
+    let number = |number: u8| format!("{number:02x}{}", "00".repeat(7));
+    let (store, id, random) = ("05".repeat(16), "01".repeat(20), "09".repeat(16));
+    let head = format!("647073570100000064000000{store}{}0100000000000000", number(2));
+    let body = [head, id, number(3), random, number(4), number(7), number(6)].concat();
+    let bytes = memory.encode(&STORE);
+    let (covered, crc) = bytes.split_at(bytes.len() - 4);
+    assert_eq!(HEXLOWER.encode(covered), body);
+    assert_eq!(crc, crc32fast::hash(covered).to_le_bytes());
+    assert_eq!(Memory::decode(&[6; 16], &bytes), None, "of another store");
+}
+
+#[test]
+fn the_newest_slot_that_is_whole_counts() {
+    let memory = |number| Some(Memory { number, nodes: [(node(1), RECORD)].into() });
+    let read = |slots: [Option<Memory>; 2], rotten: Option<usize>| {
+        let mut reading = Reading::new(STORE);
+        let mut damaged = Vec::new();
+        for (at, slot) in slots.into_iter().enumerate() {
+            assert!(reading.advance().is_some());
+            let result = match slot {
+                _ if rotten == Some(at) => Ok(DiskReply::Read(Bytes::from_static(b"rot"))),
+                Some(memory) => Ok(DiskReply::Read(memory.encode(&STORE).into())),
+                None => Err(DiskError::NotFound),
+            };
+            damaged.extend(reading.done(&result).map(|file| file.to_string()));
+        }
+        assert_eq!(reading.advance(), None);
+        (reading.into_memory().number, damaged)
+    };
+    assert_eq!(read([None, None], None), (0, Vec::new()));
+    assert_eq!(read([memory(4), memory(3)], None), (4, Vec::new()));
+    assert_eq!(read([memory(4), memory(5)], None), (5, Vec::new()));
+    let odd = Vec::from([String::from("memory of other members (odd)")]);
+    assert_eq!(read([memory(4), memory(5)], Some(1)), (4, odd));
+}
