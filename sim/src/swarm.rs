@@ -58,6 +58,9 @@ pub struct SwarmResult {
 /// A swarm of fewer runs is not judged by its floors.
 pub const JUDGED_RUNS_MIN: u64 = 200;
 
+/// A swarm of groups of fewer runs is not judged by what struck when.
+pub const CELLS_RUNS_MIN: u64 = 1_000;
+
 /// Of a hundred runs so many must count.
 const COUNTED_PERCENT_MIN: u64 = 65;
 
@@ -130,6 +133,12 @@ impl SwarmResult {
         if self.scenario == Scenario::Raft {
             for (row, percent_min) in crate::group::FLOORS {
                 share(row, self.group.get(row).map_or(0, |(runs, _)| *runs), percent_min);
+            }
+            // One in a hundred of few runs is chance.
+            let judged = self.runs >= CELLS_RUNS_MIN;
+            for (kind, phase) in crate::group::cells().filter(|_| judged) {
+                let row = crate::group::cell(kind, phase);
+                share(&row, self.group.get(&row).map_or(0, |(runs, _)| *runs), 1);
             }
             return below;
         }

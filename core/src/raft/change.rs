@@ -30,6 +30,10 @@ impl Tickets {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// A snapshot tells of everything up to `index`, but not what each entry was.
     pub(super) fn overtaken(&mut self, index: u64, out: &mut Vec<Effect>) {
         let later = self.0.split_off(&(index + 1, 0));

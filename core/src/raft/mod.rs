@@ -7,6 +7,7 @@
 //! What is durable may be kept by anything that completes writes in their order.
 
 mod alone;
+mod backlog;
 mod change;
 mod clocks;
 mod doubt;
@@ -42,6 +43,7 @@ use crate::machine::Machine;
 use crate::rng::Rng;
 use crate::time::{Instant, Now};
 
+pub use self::backlog::Backlog;
 use self::change::Tickets;
 use self::clocks::Clocks;
 use self::doubt::{Answer, Open};

@@ -38,6 +38,11 @@ impl Outbox {
         self.issued + 1
     }
 
+    /// Messages that wait.
+    pub(super) const fn withheld(&self) -> usize {
+        self.withheld.len()
+    }
+
     pub(super) fn check(&self) {
         assert!(self.persisted <= self.issued, "what is durable was issued");
         let waits = |(write, _): &(u64, Message)| *write > self.persisted && *write <= self.next();

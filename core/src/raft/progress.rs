@@ -47,6 +47,8 @@ pub(super) struct Progress {
     pub(super) round: u64,
     /// The last round of heartbeats that was begun when entries were sent.
     sent_in: u64,
+    /// The last round in which it went back after a conflict while messages followed each other.
+    back_in: Option<u64>,
 }
 
 impl Progress {
@@ -63,12 +65,18 @@ impl Progress {
             heard: false,
             round: 0,
             sent_in: 0,
+            back_in: None,
         }
     }
 
     /// What of it is counted.
     pub(super) const fn counted(&self) -> u64 {
         if self.counts { self.matched } else { 0 }
+    }
+
+    /// Messages on their way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Whether another message may go out.
@@ -119,15 +127,19 @@ impl Progress {
     }
 
     /// The logs do not meet at `prev`, and nothing after `meet` can be equal. Old words of a conflict come late, and
-    /// say nothing.
+    /// say nothing. Where messages follow each other, each that overtakes another one meets a conflict: going back once
+    /// in a round of heartbeats sends all of them again, and going back for each would send them again and again.
     pub(super) fn conflicts(&mut self, prev: u64, meet: u64) {
         let stale = match self.mode {
             Mode::Probe { .. } => prev + 1 != self.next,
-            Mode::Replicate { .. } => prev <= self.matched,
+            Mode::Replicate { .. } => prev <= self.matched || self.back_in == Some(self.sent_in),
             Mode::Snapshot { .. } => true,
         };
         if stale {
             return;
+        }
+        if matches!(self.mode, Mode::Replicate { .. }) {
+            self.back_in = Some(self.sent_in);
         }
         self.next = meet.max(self.matched) + 1;
         self.in_flight.clear();

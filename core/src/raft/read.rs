@@ -42,6 +42,11 @@ impl Reads {
         self.round
     }
 
+    /// Reads that are not confirmed.
+    pub(super) const fn len(&self) -> usize {
+        self.count
+    }
+
     /// Whether reads wait for the next round.
     pub(super) fn want_round(&self) -> bool {
         self.waiting.back().is_some_and(|(round, ..)| *round == self.round + 1)
@@ -74,6 +79,11 @@ pub(super) struct Forwarded {
 }
 
 impl Forwarded {
+    /// Reads that were not answered.
+    pub(super) fn len(&self) -> usize {
+        self.tickets.len()
+    }
+
     /// The leader is gone.
     pub(super) fn refuse(&mut self, out: &mut Vec<Effect>) {
         for (ticket, _) in mem::take(&mut self.tickets).into_values() {

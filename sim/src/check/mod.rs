@@ -90,6 +90,11 @@ impl Findings {
         misuse.into_iter().for_each(|text| self.correctness("W1", at_ns, text));
     }
 
+    /// Keeps only what is true of the test.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Violation) -> bool) {
+        self.violations.retain(keep);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.violations.is_empty()
     }

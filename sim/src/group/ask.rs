@@ -57,6 +57,7 @@ impl<M: Member> World<M> {
                 let through = there.rng.chance(1, 5).then(|| u32::try_from(there.rng.below(hosts)).expect("few hosts"));
                 if let Some(through) = through.filter(|through| *through != target) {
                     self.rows.add("commands passed on");
+                    op.direct = false;
                     if self.host(through).member.is_some() {
                         self.deliver(through, Event::Pass { to: node_id(target), ticket, command });
                     }
@@ -141,6 +142,10 @@ impl<M: Member> World<M> {
     }
 
     pub(super) fn decided(&mut self, host: u32, ticket: u64, result: Result<Decision, Refusal>) {
+        if self.astray && matches!(result, Err(Refusal::Group(raft::Refusal::Transferring))) {
+            let text = format!("host {host} refuses a command since somebody shall lead who can't");
+            self.findings.liveness("HEAL", self.at, text);
+        }
         if let Ok(decision) = &result {
             let serial = self.desk.serials.get(&ticket).copied();
             self.oracle.decided(self.at, host, decision, serial, &mut self.findings);
@@ -213,6 +218,21 @@ impl<M: Member> World<M> {
     }
 
     fn refused(&mut self, client: u32, refusal: Refusal) {
+        // Each of these says that nothing was done and never will be.
+        let for_good = matches!(
+            refusal,
+            Refusal::Group(
+                raft::Refusal::NotLeader { .. }
+                    | raft::Refusal::Busy
+                    | raft::Refusal::TooLarge
+                    | raft::Refusal::Transferring
+                    | raft::Refusal::Superseded
+            )
+        );
+        if for_good && self.desk.believes(client) {
+            self.rows.add("refusals believed");
+            return self.think(client);
+        }
         let hint = match refusal {
             Refusal::Group(raft::Refusal::NotLeader { leader }) => leader.and_then(host_of),
             _ => None,
@@ -269,7 +289,7 @@ impl<M: Member> World<M> {
             WishKind::TransferAstray => return self.hand_over(host, some(&learners).or(some(&strangers))),
         };
         if let Some(changes) = changes {
-            self.order(host, Ordered { changes, attempts: 0 });
+            self.order(host, Ordered { changes, attempts: 0, demanded: false });
         }
     }
 
@@ -280,7 +300,7 @@ impl<M: Member> World<M> {
         }
     }
 
-    fn order(&mut self, host: u32, order: Ordered) {
+    pub(super) fn order(&mut self, host: u32, order: Ordered) {
         let ticket = self.desk.ticket();
         let changes = order.changes.clone();
         self.desk.orders.insert(ticket, order);
@@ -291,7 +311,12 @@ impl<M: Member> World<M> {
     fn order_answered(&mut self, order: Ordered, answer: Answer) {
         let refusal = match answer {
             Answer::Changed(Ok(_)) => return self.rows.add("changes of the membership committed"),
-            Answer::Changed(Err(Refusal::Group(refusal))) => refusal,
+            Answer::Changed(Err(Refusal::Group(refusal))) if !order.demanded => refusal,
+            Answer::Changed(Err(Refusal::Group(raft::Refusal::Change(_)))) => return,
+            Answer::Changed(Err(_)) | Answer::Unreachable if order.demanded => {
+                let host = self.furthest().unwrap_or(0);
+                return self.order(host, order);
+            }
             Answer::Changed(Err(_)) | Answer::Unreachable | Answer::Decided(_) | Answer::Read(_) => return,
         };
         if matches!(refusal, raft::Refusal::Change(_)) {

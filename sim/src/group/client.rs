@@ -44,6 +44,8 @@ pub(crate) struct Op {
     pub(crate) attempts: u32,
     /// Whether it must succeed, however often it is tried.
     pub(crate) demanded: bool,
+    /// Whether a member was asked that hears of it exactly once.
+    pub(crate) direct: bool,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub(crate) enum Mode {
 pub(crate) struct Ordered {
     pub(crate) changes: Vec<dps_core::raft::membership::Change>,
     pub(crate) attempts: u32,
+    /// Whether it must succeed, however often it is tried.
+    pub(crate) demanded: bool,
 }
 
 /// All who ask.
@@ -223,6 +227,7 @@ impl Desk {
             tickets: BTreeSet::new(),
             attempts: 0,
             demanded: scripted.is_some(),
+            direct: true,
         });
         Some(())
     }
@@ -290,6 +295,22 @@ impl Desk {
             client.op = None;
         }
         gives_up
+    }
+
+    /// A client believes that its command was not done and never will be, and goes on to something else. False if it
+    /// does not.
+    pub(crate) fn believes(&mut self, number: u32) -> bool {
+        let client = &mut self.clients[number as usize];
+        let Some(op) = client.op.take_if(|op| {
+            let first = op.direct && op.attempts == 1 && !op.demanded;
+            first && !matches!(op.work, Work::Register | Work::Read { .. }) && client.rng.chance(1, 3)
+        }) else {
+            return false;
+        };
+        if let Some(id) = op.judged {
+            self.history.refused(id);
+        }
+        true
     }
 
     /// Somebody else may lead.

@@ -6,7 +6,7 @@ use crate::disk::FileClass;
 use crate::draws::{below_power, pick};
 use crate::net::{Intensity, draw_net_faults};
 use crate::plan::draw::{draw_survive, pick_weighted, rarity};
-use crate::plan::{Action, Fault, FaultKind, Plan, Point, Trigger, Wish, WishKind};
+use crate::plan::{ANY_HOST, Action, Fault, FaultKind, Plan, Point, Trigger, Wish, WishKind};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -20,7 +20,7 @@ pub(crate) struct Ground {
 }
 
 /// Kinds that take nothing durable away.
-const KINDS: [FaultKind; 11] = [
+pub(super) const KINDS: [FaultKind; 11] = [
     FaultKind::Crash,
     FaultKind::Kill,
     FaultKind::Close,
@@ -85,6 +85,31 @@ fn draw_faults(rng: &mut Rng, ground: &Ground, plan: &mut Plan) {
     }
     if rng.chance(1, 3) {
         draw_storm(rng, ground, plan);
+    }
+}
+
+/// Adds faults that strike whoever does something that is over soon, each kind as often as any other.
+pub(super) fn draw_ambushes(rng: &mut Rng, ground: &Ground, plan: &mut Plan) {
+    for _ in 0..rng.between(2, 6) {
+        let kind = *pick(rng, &KINDS);
+        let (action, duration_ns) = draw_action(rng, kind, ground);
+        let point = *pick(
+            rng,
+            &[
+                Point::Standing,
+                Point::Leading,
+                Point::Changing,
+                Point::HandingOver,
+                Point::HandingOver,
+                Point::Doubting,
+                Point::Doubting,
+                Point::Publishing,
+                Point::Serving,
+                Point::BootRead,
+            ],
+        );
+        let nth = u32::try_from(1 + below_power(rng, 0, 3)).expect("a small number");
+        plan.triggers.push(Trigger { point, nth, host: ANY_HOST, delay_ns: 0, duration_ns, action });
     }
 }
 

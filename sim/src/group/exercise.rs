@@ -17,7 +17,7 @@ pub struct Rows {
 }
 
 /// In so many of a hundred runs each of these must happen.
-pub(crate) const FLOORS: [(&str, u64); 21] = [
+pub(crate) const FLOORS: [(&str, u64); 28] = [
     ("leader changes", 60),
     ("commits", 98),
     ("logs truncated", 10),
@@ -35,11 +35,56 @@ pub(crate) const FLOORS: [(&str, u64); 21] = [
     ("isolation", 5),
     ("clogged node", 5),
     ("burst of duplicates", 5),
-    ("crash while leading", 15),
+    ("crash while replicating", 10),
     ("crash while following", 30),
     ("crash while starting", 5),
-    ("pause while leading", 2),
+    ("leader isolated", 10),
+    ("leader isolated with a minority", 10),
+    ("leader left with one follower", 5),
+    ("messages replayed", 10),
+    ("refusals believed", 30),
+    ("trials with a deaf follower", 5),
+    ("trials with a deaf leader", 5),
+    ("backlogs judged", 60),
 ];
+
+/// What a member may be doing when a fault strikes, as its host tells it.
+const PHASES: [&str; 9] = [
+    "starting",
+    "in doubt",
+    "snapshotting",
+    "handing over",
+    "electing",
+    "changing the membership",
+    "following",
+    "replicating",
+    "leading idle",
+];
+
+/// Kinds of faults that each must strike in one run of a hundred in each phase.
+const KINDS: [FaultKind; 11] = super::draw::KINDS;
+
+/// Why a kind need not strike in a phase in one run of a hundred.
+fn excuse(kind: FaultKind, phase: &str) -> Option<&'static str> {
+    EXCUSES.iter().find(|(excused, at, _)| *excused == kind && *at == phase).map(|(.., reason)| *reason)
+}
+
+/// Cells that need not be hit in one run of a hundred, each with the reason.
+const EXCUSES: [(FaultKind, &str, &str); 1] =
+    [(FaultKind::Close, "starting", "a member that reads its disk refuses every request, and so can't be closed")];
+
+/// What must be hit in one run of a hundred.
+pub(crate) fn cells() -> impl Iterator<Item = (FaultKind, &'static str)> {
+    KINDS
+        .into_iter()
+        .flat_map(|kind| PHASES.map(|phase| (kind, phase)))
+        .filter(|(kind, phase)| excuse(*kind, phase).is_none())
+}
+
+/// The row of a kind in a phase.
+pub(crate) fn cell(kind: FaultKind, phase: &str) -> String {
+    format!("{} while {phase}", kind.name())
+}
 
 impl Rows {
     pub(crate) fn add(&mut self, row: &'static str) {
@@ -69,6 +114,12 @@ impl Rows {
         self.add(kind);
     }
 
+    /// A fault that found its victims.
+    pub(crate) fn blow(&mut self, kind: &'static str) {
+        self.net += 1;
+        self.add(kind);
+    }
+
     /// Whether anything went wrong.
     #[must_use]
     pub const fn is_faulty(&self) -> bool {
@@ -77,7 +128,7 @@ impl Rows {
 
     /// Every row with its count.
     pub fn rows(&self) -> impl Iterator<Item = (String, u64)> + '_ {
-        let cells = self.cells.iter().map(|((kind, doing), count)| (format!("{} while {doing}", kind.name()), *count));
+        let cells = self.cells.iter().map(|((kind, doing), count)| (cell(*kind, doing), *count));
         self.counts.iter().map(|(row, count)| ((*row).to_owned(), *count)).chain(cells)
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use dps_core::disk::{DiskRequest, File};
 use dps_core::id::OpId;
+use dps_core::raft::entry::Payload;
 use dps_core::replica::event::Event;
 use dps_core::rng::Rng;
 use dps_core::time::{Instant, Now, WallTime};
@@ -36,6 +38,8 @@ pub(crate) struct Host<M> {
     pub(crate) lurking: Option<(Survive, u64)>,
     /// How long the member stays down once it is closed, if it was asked to close.
     pub(crate) closing: Option<u64>,
+    /// Whether its last start has halted since its snapshot is lost.
+    pub(crate) lost_snapshot: bool,
     /// Whether it stays down for ever.
     pub(crate) dead: bool,
     /// The last index of the longest log that this start had.
@@ -61,6 +65,7 @@ impl<M: Member> Host<M> {
             operations: BTreeSet::new(),
             lurking: None,
             closing: None,
+            lost_snapshot: false,
             dead: false,
             longest: 0,
             rng,
@@ -95,10 +100,46 @@ impl<M: Member> Host<M> {
         self.longest = 0;
     }
 
+    /// Whether a snapshot is being written.
+    fn writes_snapshot(&self) -> bool {
+        self.disk.pending().any(|request| match request {
+            DiskRequest::Append { file: File::Stage(stage), .. } | DiskRequest::Publish { stage, .. } => {
+                *stage > u64::MAX - 2
+            }
+            DiskRequest::Read { .. }
+            | DiskRequest::Append { .. }
+            | DiskRequest::Sync { .. }
+            | DiskRequest::Remove { .. }
+            | DiskRequest::Allocate { .. }
+            | DiskRequest::List
+            | DiskRequest::Space => false,
+        })
+    }
+
     /// What the member is doing, for the exercise table.
     pub(crate) fn doing(&self) -> &'static str {
         let Some(look) = self.member.as_ref().map(Member::look) else { return "down" };
         let Some(look) = look else { return "starting" };
-        if look.raft.is_leader() { "leading" } else { "following" }
+        let raft = look.raft;
+        let changes = (raft.commit() + 1..=raft.last().index)
+            .filter_map(|index| raft.entry(index))
+            .any(|entry| matches!(entry.payload, Payload::Membership(_)));
+        if raft.is_unsettled() {
+            "in doubt"
+        } else if self.writes_snapshot() {
+            "snapshotting"
+        } else if raft.hands_over() {
+            "handing over"
+        } else if raft.leader().is_none() {
+            "electing"
+        } else if changes || raft.membership().is_joint() {
+            "changing the membership"
+        } else if !raft.is_leader() {
+            "following"
+        } else if raft.commit() < raft.last().index {
+            "replicating"
+        } else {
+            "leading idle"
+        }
     }
 }

@@ -113,6 +113,11 @@ pub(crate) struct Disks<'a, 'd> {
 pub(crate) type DiskOf<'d> = dyn Fn(NodeId) -> Option<&'d Disk> + 'd;
 
 impl Disks<'_, '_> {
+    /// Whether something durable of a member was destroyed.
+    pub(crate) fn is_harmed(&self, node: NodeId) -> bool {
+        (self.of)(node).is_some_and(|disk| disk.stamp() > 0)
+    }
+
     /// What is durable of a member; `None` of a stranger.
     pub(crate) fn image(&self, node: NodeId) -> Option<Image> {
         (self.of)(node).map(|disk| self.images.read(disk))

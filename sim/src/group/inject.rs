@@ -42,6 +42,7 @@ impl<M: Member> World<M> {
         let count = self.points.entry((host, point)).or_default();
         *count += 1;
         let count = *count;
+        self.observe(host, point);
         let is_due =
             |trigger: &&crate::plan::Trigger| (trigger.host, trigger.point, trigger.nth) == (host, point, count);
         let due: Vec<_> = self.plan.triggers.iter().filter(is_due).copied().collect();

@@ -2,9 +2,11 @@
 //! clients that repeat what they got no answer to.
 
 mod ask;
+mod blow;
 mod check;
 mod client;
 mod draw;
+mod excuse;
 mod exercise;
 mod host;
 mod image;
@@ -12,9 +14,11 @@ mod inject;
 mod member;
 mod phases;
 mod setup;
+mod style;
 #[cfg(test)]
 mod tests;
 mod traced;
+mod trial;
 mod wire;
 mod world;
 
@@ -24,14 +28,15 @@ use dps_core::replica::Peer;
 use dps_core::rng::Seed;
 
 pub(crate) use check::CHECKERS;
-pub(crate) use exercise::FLOORS;
 pub use exercise::Rows;
+pub(crate) use exercise::{FLOORS, cell, cells};
 pub use member::{Look, Member};
 pub use setup::GroupSetup;
 use world::World;
 
 use crate::check::{Class, Violation};
 use crate::exercise::Exercise;
+use crate::plan::PlanClass;
 use crate::queue::QueueKind;
 use crate::{RunOptions, RunResult, Scenario, check as checks, panics, setup::root};
 
@@ -77,10 +82,14 @@ where
     let root = root(seed).split("group", 1);
     let mut world = World::new(setup, root.split("world", 0), queue, options.trace_lines, Box::new(factory));
     let mut rng = root.split("phases", 0).rng();
+    let damage = world.setup.class == PlanClass::Damage;
     let outcome = panics::catch(|| phases::run(&mut world, &mut rng));
     if let Err(message) = outcome {
         let at_ns = world.at;
         world.findings.add(Violation { checker: "P0", class: Class::Crash, at_ns, message });
+    }
+    if damage {
+        world.excuse();
     }
     let exercise = Exercise {
         under_write: world.rows.under_write(),

@@ -6,12 +6,14 @@ use dps_core::replica::event::Event;
 use dps_core::rng::Rng;
 
 use super::check::quorum::has_majority;
-use super::check::{linear, messages};
+use super::check::{linear, memory, messages};
 use super::client::Mode;
 use super::member::Member;
 use super::setup::{host_of, nanos, node_id};
+use super::trial;
 use super::world::World;
 use crate::disk::Survive;
+use crate::plan::PlanClass;
 
 /// Simulated time within which everything pending must end once faults stop.
 const BOUND_NS: u64 = 20_000_000_000;
@@ -30,6 +32,8 @@ pub(crate) fn run<M: Member>(world: &mut World<M>, rng: &mut Rng) {
         && serve(world)
         && come_to_rest(world, "the group does not come to rest after it served")
         && idle(world)
+        && trial::astray(world)
+        && trial::deafness(world)
         && lose_all_power(world)
         && look_back(world);
     if is_sound(world) {
@@ -44,7 +48,7 @@ pub(crate) fn run<M: Member>(world: &mut World<M>, rng: &mut Rng) {
 }
 
 /// Whether nothing is wrong so far: after a violation the rest of a run tells nothing.
-fn is_sound<M: Member>(world: &mut World<M>) -> bool {
+pub(super) fn is_sound<M: Member>(world: &mut World<M>) -> bool {
     if world.trace.events() > EVENTS_MAX && world.findings.is_empty() {
         world.findings.liveness("HEAL", world.at, format!("the run does not end within {EVENTS_MAX} events"));
     }
@@ -52,7 +56,7 @@ fn is_sound<M: Member>(world: &mut World<M>) -> bool {
 }
 
 /// Lets the world go on until something holds. False, and a violation, when it does not within the bound.
-fn until<M: Member>(world: &mut World<M>, what: &str, holds: impl Fn(&World<M>) -> bool) -> bool {
+pub(super) fn until<M: Member>(world: &mut World<M>, what: &str, holds: impl Fn(&World<M>) -> bool) -> bool {
     let end = world.at + BOUND_NS;
     while !holds(world) {
         if !is_sound(world) {
@@ -144,6 +148,7 @@ fn memberships<M: Member>(world: &World<M>) -> Vec<Membership> {
 /// Faults stop, and all hosts go on, or only a core that has a majority of every membership that may be in force.
 fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
     world.armed = false;
+    world.healed_at = world.oracle.committed.last();
     world.desk.mode = Mode::Quiet;
     // Whoever takes no part any more may never hear what became of a change.
     world.desk.orders.clear();
@@ -161,9 +166,15 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
             world.went_down(host, 1_000_000);
         }
     }
-    let all_serve =
-        |world: &World<M>| world.hosts.iter().all(|there| there.member.as_ref().and_then(Member::look).is_some());
+    let all_serve = |world: &World<M>| {
+        world.hosts.iter().zip(0..).all(|(there, host)| {
+            there.member.as_ref().and_then(Member::look).is_some() || world.has_lost_its_snapshot(host)
+        })
+    };
     if !until(world, "not all members have read their disks", all_serve) {
+        return false;
+    }
+    if world.setup.class == PlanClass::Damage && !bury_the_harmed(world) {
         return false;
     }
     if world.setup.core_only {
@@ -191,15 +202,34 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
     true
 }
 
+/// Members that can't go on without help stay down. False if what is left need not be able to go on.
+fn bury_the_harmed<M: Member>(world: &mut World<M>) -> bool {
+    for host in 0..world.setup.hosts() {
+        if world.may_stay_away(host) {
+            world.rows.add("members that stay away");
+            world.bury(host);
+        }
+    }
+    let lives = |node: &dps_core::id::NodeId| {
+        host_of(*node).and_then(|host| world.hosts.get(host as usize)).is_some_and(|there| !there.dead)
+            && !is_in_doubt(world, node)
+    };
+    let goes_on = !world.is_beyond() && memberships(world).iter().all(|membership| has_majority(membership, lives));
+    if !goes_on {
+        world.rows.add("damaged groups that need not go on");
+    }
+    goes_on
+}
+
 /// Whether a member does not know what it has lost (rule R2).
-fn is_in_doubt<M: Member>(world: &World<M>, node: &dps_core::id::NodeId) -> bool {
+pub(super) fn is_in_doubt<M: Member>(world: &World<M>, node: &dps_core::id::NodeId) -> bool {
     let there = host_of(*node).and_then(|host| world.hosts.get(host as usize));
     there.and_then(|there| there.member.as_ref()).and_then(Member::look).is_some_and(|look| look.raft.is_unsettled())
 }
 
 /// The members that are alive and take part, by the leader's word. `None` unless there is one leader of the newest
 /// term.
-fn living<M: Member>(world: &World<M>) -> Option<(u32, Vec<u32>)> {
+pub(super) fn living<M: Member>(world: &World<M>) -> Option<(u32, Vec<u32>)> {
     let looks = || {
         world
             .hosts
@@ -241,7 +271,7 @@ fn is_at_rest<M: Member>(world: &World<M>) -> bool {
         })
 }
 
-fn come_to_rest<M: Member>(world: &mut World<M>, what: &str) -> bool {
+pub(super) fn come_to_rest<M: Member>(world: &mut World<M>, what: &str) -> bool {
     world.desk.mode = Mode::Quiet;
     until(world, what, is_at_rest)
 }
@@ -257,14 +287,19 @@ fn serve<M: Member>(world: &mut World<M>) -> bool {
         world.rows.add("hand-overs to who is gone");
         world.deliver(leader, Event::Transfer { to });
     }
+    trial::demand(world);
     world.desk.mode = Mode::Script;
     world.desk.write_script(&members);
     world.wake_clients();
+    let (begun, messages, committed) = (world.at, world.oracle.messages, world.oracle.committed.last());
     let served = until(world, "ten writes and ten reads do not succeed", |world| {
         world.desk.script.is_empty() && !world.desk.is_busy()
     });
     if served {
         world.rows.add("runs judged live");
+        let (messages, committed) = (world.oracle.messages - messages, world.oracle.committed.last() - committed);
+        let beats = (world.at - begun) / nanos(world.setup.settings.raft.heartbeat_interval) + 1;
+        messages::check_serving(world.at, (messages, committed), beats, world.setup.hosts(), &mut world.findings);
     }
     served
 }
@@ -273,10 +308,32 @@ fn serve<M: Member>(world: &mut World<M>) -> bool {
 fn idle<M: Member>(world: &mut World<M>) -> bool {
     let settings = world.setup.settings.raft;
     let Some((_, members)) = living(world) else { return false };
-    let (begun, before) = (world.at, world.oracle.messages);
+    let (begun, before, strays) = (world.at, world.oracle.messages, world.oracle.for_strangers);
     let end = begun + 20 * nanos(settings.heartbeat_interval);
     while world.next_at().is_some_and(|at| at <= end) && is_sound(world) {
         world.advance();
+    }
+    let strays = world.oracle.for_strangers - strays;
+    if strays > 0 {
+        let text =
+            format!("leaders have sent {strays} messages to nodes that take no part, long after they were removed");
+        world.findings.correctness("MSG", world.at, text);
+    }
+    if is_at_rest(world) {
+        for host in &members {
+            let look = world.hosts[*host as usize].member.as_ref().and_then(Member::look).expect("it is alive");
+            let is_alive = |node: &dps_core::id::NodeId| members.iter().any(|host| node_id(*host) == *node);
+            let mut backlog = look.raft.backlog(is_alive);
+            // Whoever waits for an entry that was replaced waits until something is committed there.
+            if world.hosts[*host as usize].longest > world.oracle.committed.last() {
+                backlog.waiting = 0;
+            }
+            let log =
+                (look.raft.last().index - look.raft.base().index, world.oracle.committed.last() - world.healed_at);
+            memory::check(world.at, *host, backlog, &mut world.findings);
+            memory::check_log(world.at, *host, log, &world.setup.settings, &mut world.findings);
+        }
+        world.rows.add("backlogs judged");
     }
     let (sent, members) = (world.oracle.messages - before, members.len() as u64);
     // With members that are gone a leader goes on asking.
@@ -289,7 +346,7 @@ fn idle<M: Member>(world: &mut World<M>) -> bool {
 /// The power of all goes at once, with everything that is not durable.
 fn lose_all_power<M: Member>(world: &mut World<M>) -> bool {
     for host in 0..world.setup.hosts() {
-        if !world.hosts[host as usize].dead {
+        if !world.hosts[host as usize].dead && !world.is_harmed(host) {
             world.lose_power(host, Survive::None);
             world.went_down(host, 1_000_000);
         }

@@ -12,6 +12,7 @@ use dps_core::replica::{Founding, Settings};
 use dps_core::rng::Rng;
 
 use super::draw;
+use super::style::{self, Style};
 use crate::disk::DiskOptions;
 use crate::draws::{below_power, pick};
 use crate::net::{Latency, Shape};
@@ -27,6 +28,8 @@ pub struct GroupSetup {
     pub seed: u64,
     /// What the plan may break.
     pub class: PlanClass,
+    /// What it is mostly about.
+    pub style: Style,
     /// Hosts that vote at first.
     pub voters: u32,
     /// Hosts that learn at first.
@@ -91,6 +94,7 @@ impl GroupSetup {
         let mut setup = Self {
             seed,
             class: PlanClass::Within,
+            style: Style::draw(&mut root.split("style", 0).rng()),
             voters,
             learners,
             spares,
@@ -117,7 +121,23 @@ impl GroupSetup {
         if setup.restless {
             setup.patience_ns = election_ns / 2;
         }
+        style::bend(&mut setup, &mut root.split("style", 1).rng());
+        let mut rng = root.split("ambushes", 0).rng();
+        if setup.plan != Plan::default() && rng.chance(1, 2) {
+            setup.ambush(&mut rng);
+        }
+        let mut rng = root.split("damage", 0).rng();
+        if rng.chance(1, 8) {
+            style::damage(&mut setup, &mut rng);
+        }
         setup
+    }
+
+    fn ambush(&mut self, rng: &mut Rng) {
+        let election_ns = nanos(self.settings.raft.election_timeout_max);
+        let (voters, hosts, horizon_ns) = (self.voters, self.hosts(), self.horizon_ns);
+        let ground = draw::Ground { voters, hosts, horizon_ns, election_ns };
+        draw::draw_ambushes(rng, &ground, &mut self.plan);
     }
 
     /// How many hosts there are.
@@ -204,7 +224,11 @@ fn draw_shape(rng: &mut Rng) -> Shape {
 impl fmt::Display for GroupSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, class, voters, learners, spares, clients, names, horizon_ns, .. } = self;
-        writeln!(f, "seed {seed}, class {class:?}, {voters} voters, {learners} learners, {spares} spare hosts")?;
+        writeln!(
+            f,
+            "seed {seed}, class {class:?}, style {:?}, {voters} voters, {learners} learners, {spares} spare hosts",
+            self.style
+        )?;
         writeln!(f, "{clients} clients, {names} names, faults for {horizon_ns} ns, core only: {}", self.core_only)?;
         writeln!(f, "{:?}", self.settings)?;
         writeln!(f, "{:?}", self.raw)?;
@@ -213,8 +237,12 @@ impl fmt::Display for GroupSetup {
         writeln!(f, "turns of up to {turn_events} events and {turn_ns} ns, think time up to {think_ns} ns,")?;
         let (patience_ns, lost) = (self.patience_ns, self.lost_answers_permille);
         writeln!(f, "patience of clients {patience_ns} ns, {lost} of a thousand answers lost")?;
-        let Plan { faults, triggers, net, wishes } = &self.plan;
+        let Plan { faults, triggers, net, wishes, blows } = &self.plan;
         let (faults, triggers, net, wishes) = (faults.len(), triggers.len(), net.len(), wishes.len());
-        write!(f, "{faults} faults, {triggers} triggers, {net} faults of the network and {wishes} wishes planned")
+        let blows = blows.len();
+        write!(
+            f,
+            "{faults} faults, {triggers} triggers, {net} faults of the network, {wishes} wishes and {blows} blows planned"
+        )
     }
 }

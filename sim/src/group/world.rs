@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use dps_core::disk::DiskRequest;
-use dps_core::id::OpId;
+use dps_core::disk::halt::HaltReason;
+use dps_core::id::{NodeId, OpId};
 use dps_core::ledger::command::Outcome;
 use dps_core::note::Note;
 use dps_core::raft;
 use dps_core::raft::entry::Position;
 use dps_core::replica::event::{Effect, Event, Message, Refusal};
-use dps_core::rng::Seed;
+use dps_core::rng::{Rng, Seed};
 
+use super::blow::Replay;
 use super::check::Oracle;
 use super::client::Desk;
 use super::exercise::Rows;
@@ -86,6 +88,15 @@ pub(crate) enum Item {
     Wish {
         index: u32,
     },
+    Blow {
+        index: u32,
+        actor: u32,
+    },
+    /// A message that has arrived comes once more.
+    Again {
+        to: u32,
+        message: Box<Message>,
+    },
 }
 
 /// A copy of a message on its way.
@@ -124,6 +135,15 @@ pub(crate) struct World<M> {
     pub(crate) boots: u64,
     turns: u64,
     pub(super) in_flight: u64,
+    /// How often each point was reached, over all hosts.
+    pub(super) observed: BTreeMap<Point, u32>,
+    pub(super) replays: Vec<Replay>,
+    /// Draws what is replayed.
+    pub(super) luck: Rng,
+    /// Whether leadership was handed to somebody who can't lead, which must hinder nobody.
+    pub(super) astray: bool,
+    /// The last index that was committed when faults stopped.
+    pub(super) healed_at: u64,
 }
 
 impl<M: Member> World<M> {
@@ -163,6 +183,11 @@ impl<M: Member> World<M> {
             boots: 0,
             turns: 0,
             in_flight: 0,
+            observed: BTreeMap::new(),
+            replays: Vec::new(),
+            luck: seed.split("luck", 0).rng(),
+            astray: false,
+            healed_at: 0,
         };
         world.schedule_plan();
         world
@@ -179,6 +204,11 @@ impl<M: Member> World<M> {
         }
         for (index, wish) in (0..).zip(self.plan.wishes.clone()) {
             self.schedule(wish.at_ns, Item::Wish { index });
+        }
+        for (index, blow) in (0..).zip(self.plan.blows.clone()) {
+            if blow.on.is_none() {
+                self.schedule(blow.at_ns, Item::Blow { index, actor: blow.pick % self.setup.voters });
+            }
         }
         for host in 0..self.setup.hosts() {
             self.schedule(0, Item::Start { host, incarnation: 0 });
@@ -233,6 +263,8 @@ impl<M: Member> World<M> {
             Item::Answer { ticket, answer } => self.hear(ticket, answer),
             Item::Client { client, token } => self.client_goes_on(client, token),
             Item::Wish { index } => self.wish(index),
+            Item::Blow { index, actor } => self.blow(index, actor),
+            Item::Again { to, message } => self.comes_again(to, message),
         }
         true
     }
@@ -291,6 +323,9 @@ impl<M: Member> World<M> {
         there.started_at = at;
         there.busy_until = at;
         self.oracle.started(host);
+        if self.host(host).disk.stamp() > 0 {
+            self.oracle.harmed(host);
+        }
         self.ready(host);
     }
 
@@ -312,8 +347,18 @@ impl<M: Member> World<M> {
         while stepped < events {
             let Some(event) = self.hosts[host as usize].inbox.pop_front() else { break };
             self.trace.event(at, host, &event);
+            let first = effects.len();
+            let from = if let Event::Received(message) = &event { Some(message.from()) } else { None };
+            let old = self.is_of_old_start(host, &member, &event);
             member.step(now, event, &mut effects);
+            if old && !effects[first..].iter().any(is_rejection_of_old_start) {
+                let text = format!("host {host} listens to an earlier start of a member");
+                self.findings.correctness("MT", at, text);
+            }
             self.look(host, &member);
+            if let Some(from) = from {
+                self.look_at_counted(host, &member, from);
+            }
             stepped += 1;
         }
         if stepped == 0 {
@@ -339,6 +384,21 @@ impl<M: Member> World<M> {
         if self.host(host).incarnation == incarnation {
             self.reach_what_was_seen(host);
             self.rearm(host);
+        }
+    }
+
+    /// Whether a member that takes part is about to hear of an earlier start of another one than it has heard of.
+    fn is_of_old_start(&mut self, host: u32, member: &M, event: &Event) -> bool {
+        let Event::Received(message) = event else { return false };
+        let Some(look) = member.look().filter(|look| !look.stopped) else { return false };
+        let old = self.oracle.hears_old_start(host, message, look.raft.term());
+        old && self.host(host).closing.is_none()
+    }
+
+    /// What a member counts of another one that it has just heard.
+    fn look_at_counted(&mut self, host: u32, member: &M, from: NodeId) {
+        if let Some(look) = member.look() {
+            self.oracle.heard(self.at, host, &look, from, &mut self.findings);
         }
     }
 
@@ -392,6 +452,11 @@ impl<M: Member> World<M> {
             Effect::Halt(reason) => {
                 self.trace.world(at, host, &reason, 0);
                 self.rows.add("halts");
+                self.host(host).lost_snapshot = matches!(reason, HaltReason::SnapshotLost { .. });
+                if !self.is_harmed(host) {
+                    let text = format!("host {host} halts, and nothing has harmed it: {reason:?}");
+                    self.findings.correctness("ROUND", self.at, text);
+                }
                 self.went_down(host, nanos(self.setup.settings.raft.election_timeout_max));
             }
         }
@@ -416,15 +481,23 @@ impl<M: Member> World<M> {
 
     fn noted(&mut self, host: u32, note: &Note) {
         match note {
-            Note::Serving { .. } => self.host(host).serving = true,
-            Note::Group(raft::Note::Doubtful { .. }) => self.rows.add("members in doubt"),
+            Note::Serving { .. } => {
+                self.host(host).serving = true;
+                self.host(host).lost_snapshot = false;
+            }
+            Note::Group(raft::Note::Doubtful { .. }) => {
+                self.rows.add("members in doubt");
+                self.reach(host, Point::Doubting);
+            }
             Note::Group(raft::Note::Settled { .. }) => self.rows.add("doubts settled"),
             Note::Settled => self.host(host).disk.settled(),
             Note::WritesStopped { .. } => self.restart_later(host),
             Note::Damaged(damage) => {
                 self.rows.add("damages told");
-                let text = format!("host {host}: {damage}, although nothing durable was harmed");
-                self.findings.correctness("ROUND", self.at, text);
+                if self.host(host).disk.stamp() == 0 {
+                    let text = format!("host {host}: {damage}, although nothing durable was harmed");
+                    self.findings.correctness("ROUND", self.at, text);
+                }
             }
             _ => {}
         }
@@ -463,6 +536,7 @@ impl<M: Member> World<M> {
                     self.rows.add("corrupt messages");
                     return super::wire::judge_corrupt(&copy.message, entropy);
                 }
+                self.replay(to, &copy.message);
                 if self.host(to).member.is_some() {
                     self.deliver(to, Event::Received(Box::new(copy.message)));
                 }
@@ -489,4 +563,9 @@ impl<M: Member> World<M> {
             }
         }
     }
+}
+
+fn is_rejection_of_old_start(effect: &Effect) -> bool {
+    let Effect::Note(Note::Group(note)) = effect else { return false };
+    matches!(note, raft::Note::Rejected { reason: raft::Reason::OldIncarnation, .. })
 }

@@ -114,6 +114,8 @@ struct Record {
     operation: Operation,
     invoked: Moment,
     response: Option<(Moment, Outcome)>,
+    /// Whether it is known to have had no effect.
+    undone: bool,
 }
 
 /// The order of calls decides what was before what, also at one instant of virtual time.
@@ -140,7 +142,7 @@ impl History {
     pub fn invoke(&mut self, client: u32, key: u64, operation: Operation, at_ns: u64) -> OpId {
         let invoked = self.moment(at_ns);
         let id = OpId(u32::try_from(self.records.len()).expect("operations of one run are few"));
-        self.records.push(Record { client, key, operation, invoked, response: None });
+        self.records.push(Record { client, key, operation, invoked, response: None, undone: false });
         id
     }
 
@@ -154,6 +156,16 @@ impl History {
         assert!(record.response.is_none(), "operation {} has ended already", id.0);
         assert!(fits(record.operation, outcome), "{outcome:?} is no outcome of {:?}", record.operation);
         record.response = Some((moment, outcome));
+    }
+
+    /// A client is told that an operation was not done and never will be.
+    ///
+    /// # Panics
+    /// When the operation has ended already.
+    pub fn refused(&mut self, id: OpId) {
+        let record = &mut self.records[id.0 as usize];
+        assert!(record.response.is_none(), "operation {} has ended already", id.0);
+        record.undone = true;
     }
 
     /// Operations so far.
@@ -173,7 +185,7 @@ impl History {
     #[must_use]
     pub fn check(&self, budget: u64) -> Verdict {
         let mut keys: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
-        for (id, record) in (0..).map(OpId).zip(&self.records) {
+        for (id, record) in (0..).map(OpId).zip(&self.records).filter(|(_, record)| !record.undone) {
             let response = record.response.map(|(moment, outcome)| (moment.sequence, outcome));
             let entry = Entry { id, operation: record.operation, invoked: record.invoked.sequence, response };
             keys.entry(record.key).or_default().push(entry);
@@ -208,7 +220,7 @@ impl History {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, key, operation, invoked, response } = self;
+        let Self { client, key, operation, invoked, response, undone: _ } = self;
         write!(f, "client {client}, key {key}: {operation:?} at {} ns, ", invoked.at_ns)?;
         match response {
             Some((moment, outcome)) => write!(f, "{outcome:?} at {} ns", moment.at_ns),

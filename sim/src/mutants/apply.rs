@@ -78,9 +78,11 @@ struct Site<'a> {
 /// # Errors
 /// The first row that does not fit, by name.
 pub(crate) fn apply(sources: &mut BTreeMap<String, String>, rows: &[Row]) -> Result<(), ApplyError> {
+    let places: Vec<(usize, Row)> =
+        rows.iter().zip(1..).flat_map(|(row, number)| row.places().map(move |place| (number, place))).collect();
     let mut files: BTreeMap<&str, Vec<(usize, &Row)>> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        files.entry(&row.file).or_default().push((index + 1, row));
+    for (number, place) in &places {
+        files.entry(&place.file).or_default().push((*number, place));
     }
     for (file, rows) in files {
         let Some(text) = sources.get_mut(file) else {
@@ -196,6 +198,8 @@ mod tests {
             seeds_max: 1,
             scenario: "keystore".to_owned(),
             twin: false,
+            numbers: Vec::new(),
+            also: Vec::new(),
         }
     }
 
@@ -234,6 +238,17 @@ mod tests {
         let other = "(if crate::mutant(2) { true } else { max > 0 })";
         let expected = TOY.replace("log(n);", chain).replace("max > 0", other);
         assert_eq!(flat(&applied(&rows).unwrap()), flat(&expected));
+    }
+
+    #[test]
+    fn a_row_may_change_several_places() {
+        let mut both = row("a", "log(n);", "", Kind::Stmt);
+        let (file, find, replace) = (FILE.to_owned(), "max > 0".to_owned(), "true".to_owned());
+        both.also.push(super::super::table::Edit { file, find, replace, kind: Kind::Expr });
+        let first = "if crate::mutant(1) { } else { log(n); }";
+        let second = "(if crate::mutant(1) { true } else { max > 0 })";
+        let expected = TOY.replace("log(n);", first).replace("max > 0", second);
+        assert_eq!(flat(&applied(&[both]).unwrap()), flat(&expected));
     }
 
     #[test]

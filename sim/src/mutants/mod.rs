@@ -7,6 +7,7 @@
 
 mod apply;
 mod copy;
+mod fates;
 mod sweep;
 mod table;
 
@@ -21,6 +22,7 @@ use anyhow::{Context as _, Result, bail};
 use dps_core::crypto::hash::sha256;
 
 use crate::check::CHECKERS;
+use fates::Fates;
 use sweep::{Budget, Children, Outcome, Status};
 use table::{Row, Table};
 
@@ -30,9 +32,9 @@ pub struct Args {
     /// Only rows of this scenario.
     #[arg(long)]
     pub scenario: Option<String>,
-    /// Only the row of this name.
+    /// Only the row of this name; may be given several times.
     #[arg(long, value_name = "ID")]
-    pub only: Option<String>,
+    pub only: Vec<String>,
     /// Only so many rows, drawn by --from.
     #[arg(long, value_name = "K", requires = "from")]
     pub sample: Option<usize>,
@@ -89,8 +91,16 @@ pub fn command(args: &Args, out: &mut dyn Write, progress: &mut dyn Write) -> Re
     let whole = rows.len() == table.rows.len();
     let summary = Summary::of(&rows, &outcomes, whole.then_some(table.required));
     print(out, &rows, &outcomes, &summary)?;
+    let catalogue =
+        rows.iter().any(|(_, row)| !row.numbers.is_empty()) && args.only.is_empty() && args.sample.is_none();
+    let fates = catalogue.then(|| Fates::of(&rows, &outcomes, &table.absent));
+    if let Some(fates) = &fates {
+        fates.print(out)?;
+    }
     if args.json {
-        writeln!(out, "{}", json(&rows, &outcomes, &summary, started.elapsed()))?;
+        let mut report = json(&rows, &outcomes, &summary, started.elapsed());
+        report["catalogue"] = fates.map_or(serde_json::Value::Null, |fates| fates.json());
+        writeln!(out, "{report}")?;
     }
     Ok(if summary.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -99,7 +109,7 @@ pub fn command(args: &Args, out: &mut dyn Write, progress: &mut dyn Write) -> Re
 fn select<'a>(args: &Args, rows: &'a [Row]) -> Result<Vec<(usize, &'a Row)>> {
     let wanted = |row: &Row| {
         args.scenario.as_ref().is_none_or(|scenario| *scenario == row.scenario)
-            && args.only.as_ref().is_none_or(|id| *id == row.id)
+            && (args.only.is_empty() || args.only.contains(&row.id))
     };
     let mut selected: Vec<_> =
         rows.iter().enumerate().map(|(index, row)| (index + 1, row)).filter(|(_, row)| wanted(row)).collect();
@@ -244,9 +254,9 @@ mod tests {
     fn rows_are_selected_with_their_numbers_in_the_table() {
         let rows = rows(4);
         assert_eq!(numbers(&Args::default(), &rows), [1, 2, 3, 4]);
-        assert_eq!(numbers(&Args { only: Some("m2".to_owned()), ..Args::default() }, &rows), [3]);
+        assert_eq!(numbers(&Args { only: vec!["m2".to_owned()], ..Args::default() }, &rows), [3]);
         assert_eq!(numbers(&Args { scenario: Some("keystore".to_owned()), ..Args::default() }, &rows), [2, 3, 4]);
-        assert!(select(&Args { only: Some("m9".to_owned()), ..Args::default() }, &rows).is_err());
+        assert!(select(&Args { only: vec!["m9".to_owned()], ..Args::default() }, &rows).is_err());
     }
 
     #[test]

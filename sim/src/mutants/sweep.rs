@@ -275,6 +275,8 @@ mod tests {
             seeds_max,
             scenario: "keystore".to_owned(),
             twin: false,
+            numbers: Vec::new(),
+            also: Vec::new(),
         }
     }
 

@@ -15,7 +15,18 @@
 //!
 //! Optional keys: `seed` (one that kills the row; kept on the line after `id`, where recording rewrites it), `seeds_max`
 //! (how far to search without one, else [`SEEDS_MAX`]), `scenario` (else [`SCENARIO`]), `twin` (whether each run is repeated
-//! with the other event queue, which alone checker W4 looks at).
+//! with the other event queue, which alone checker W4 looks at), `numbers` (which mistakes of the catalogue of Raft's it
+//! is), and `[[mutant.also]]` (further places that the same mistake changes: `file`, `find`, `replace`, `as`).
+//!
+//! A mistake of that catalogue that can't be made here is told so, with what rules it out and, where that is a check,
+//! the row that takes the check away:
+//!
+//! ```toml
+//! [[absent]]
+//! number = 56
+//! title = "a lease begins when the answer comes, not when it was asked"
+//! because = "there are no leases"
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -25,6 +36,17 @@ use crate::check::is_known;
 
 /// Seeds that are tried for a row that does not say how many.
 pub(crate) const SEEDS_MAX: u64 = 200;
+
+/// Mistakes in the catalogue of Raft's.
+pub(crate) const CATALOGUE: u32 = 105;
+
+/// Those of them that no row is for yet. None may be added.
+#[cfg(test)]
+const OPEN: [u32; 8] = [21, 52, 53, 88, 89, 91, 93, 94];
+
+/// So many of them at most may be impossible here.
+#[cfg(test)]
+const ABSENT_MAX: usize = 20;
 
 /// The scenario of a row that does not name one.
 pub(crate) const SCENARIO: &str = "keystore";
@@ -39,6 +61,38 @@ pub(crate) struct Table {
     /// The rows. The mutant's number in the changed sources is its place here, from 1.
     #[serde(default, rename = "mutant")]
     pub(crate) rows: Vec<Row>,
+    /// Mistakes that can't be made.
+    #[serde(default)]
+    pub(crate) absent: Vec<Absent>,
+}
+
+/// A mistake of the catalogue that can't be made here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Absent {
+    /// Its number.
+    pub(crate) number: u32,
+    /// What it is, for people.
+    pub(crate) title: String,
+    /// What rules it out.
+    pub(crate) because: String,
+    /// The row that takes away the check which rules it out.
+    pub(crate) guard: Option<String>,
+}
+
+/// Another place that a row changes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Edit {
+    /// As of a row.
+    pub(crate) file: String,
+    /// As of a row.
+    pub(crate) find: String,
+    /// As of a row.
+    pub(crate) replace: String,
+    /// As of a row.
+    #[serde(rename = "as")]
+    pub(crate) kind: Kind,
 }
 
 /// One mutant.
@@ -71,6 +125,12 @@ pub(crate) struct Row {
     /// Whether runs are repeated with the other event queue and compared.
     #[serde(default)]
     pub(crate) twin: bool,
+    /// Which mistakes of the catalogue it is.
+    #[serde(default)]
+    pub(crate) numbers: Vec<u32>,
+    /// Further places that it changes.
+    #[serde(default)]
+    pub(crate) also: Vec<Edit>,
 }
 
 /// What kind of text a row replaces.
@@ -124,6 +184,10 @@ impl Table {
         for row in &mut table.rows {
             row.find = row.find.trim().to_owned();
             row.replace = row.replace.trim().to_owned();
+            for edit in &mut row.also {
+                edit.find = edit.find.trim().to_owned();
+                edit.replace = edit.replace.trim().to_owned();
+            }
             if ids.insert(row.id.clone(), ()).is_some() {
                 return Err(TableError::Twice(row.id.clone()));
             }
@@ -136,12 +200,21 @@ impl Table {
 }
 
 impl Row {
+    /// One row for each place that it changes.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Self> + '_ {
+        let further = self.also.iter().map(|edit| {
+            let Edit { file, find, replace, kind } = edit.clone();
+            Self { file, find, replace, kind, also: Vec::new(), ..self.clone() }
+        });
+        [self.clone()].into_iter().chain(further)
+    }
+
     fn fault(&self) -> Option<&'static str> {
         if self.id.is_empty() {
             Some("a row needs an `id`")
-        } else if self.find.is_empty() {
+        } else if self.find.is_empty() || self.also.iter().any(|edit| edit.find.is_empty()) {
             Some("`find` is empty")
-        } else if self.find == self.replace {
+        } else if self.find == self.replace || self.also.iter().any(|edit| edit.find == edit.replace) {
             Some("`replace` changes nothing")
         } else if self.kind == Kind::Expr && self.replace.is_empty() {
             Some("an expression can't be replaced by nothing")
@@ -247,6 +320,30 @@ seeds_max = 9
         assert!(table.required <= table.rows.len());
         assert!(table.rows.iter().all(|row| row.seed.is_some()), "a row is recorded with a seed that kills it");
         assert!(table.rows.iter().all(|row| (row.checker == "W4") == row.twin), "W4 alone needs twins");
+    }
+
+    #[test]
+    fn every_mistake_of_the_catalogue_has_a_row_or_a_reason() {
+        let table = Table::parse(include_str!("../../mutants.toml")).unwrap();
+        let absent: Vec<u32> = table.absent.iter().map(|absent| absent.number).collect();
+        for number in 1..=CATALOGUE {
+            let rows = table.rows.iter().filter(|row| row.numbers.contains(&number)).count();
+            let reasons = absent.iter().filter(|absent| **absent == number).count();
+            if OPEN.contains(&number) {
+                assert_eq!((rows, reasons), (0, 0), "number {number} is not open any more");
+                continue;
+            }
+            assert!(rows > 0 || reasons == 1, "number {number} has {rows} rows and {reasons} reasons");
+            assert!(rows == 0 || reasons == 0, "number {number} has both rows and a reason to be absent");
+        }
+        assert!(absent.len() <= ABSENT_MAX, "{} mistakes can't be made", absent.len());
+        for Absent { number, because, guard, .. } in &table.absent {
+            assert!(because.len() > 30, "number {number} needs a reason");
+            let known = guard.as_ref().is_none_or(|guard| table.rows.iter().any(|row| row.id == *guard));
+            assert!(known, "number {number} has a guard that is no row: {guard:?}");
+        }
+        let numbered = table.rows.iter().flat_map(|row| &row.numbers);
+        assert!(numbered.chain(&absent).all(|number| (1..=CATALOGUE).contains(number)));
     }
 
     #[test]

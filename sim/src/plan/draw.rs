@@ -89,6 +89,8 @@ pub(crate) const fn rarity(point: Point) -> u64 {
         | Point::Truncating
         | Point::Compacting
         | Point::Restoring
+        | Point::HandingOver
+        | Point::Doubting
         | Point::Changing => 3,
         Point::Appending { .. }
         | Point::Syncing { .. }

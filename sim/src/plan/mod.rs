@@ -1,5 +1,6 @@
 //! Fault plans as data: what goes wrong, when, and on which observation. A plan can be printed, edited and replayed.
 
+mod blow;
 pub(crate) mod draw;
 pub(crate) mod reclaim;
 mod wish;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{FileClass, Survive};
 use crate::net::NetStrike;
 
+pub use blow::{Blow, BlowKind};
 pub use wish::{Wish, WishKind};
 
 pub(crate) use draw::{PlanClass, draw};
@@ -28,6 +30,9 @@ pub struct Plan {
     /// What an operator wants of a group.
     #[serde(default, rename = "wish", skip_serializing_if = "Vec::is_empty")]
     pub wishes: Vec<Wish>,
+    /// What strikes members of a group by the part that they play at that time.
+    #[serde(default, rename = "blow", skip_serializing_if = "Vec::is_empty")]
+    pub blows: Vec<Blow>,
 }
 
 /// A fault at a fixed time.
@@ -46,6 +51,9 @@ pub struct Fault {
     pub action: Action,
 }
 
+/// In a trigger of a group: the host at which the observation is made.
+pub const ANY_HOST: u32 = u32::MAX;
+
 /// A fault that waits for an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +62,7 @@ pub struct Trigger {
     pub point: Point,
     /// At which time of its happening, from 1, counted over the whole run.
     pub nth: u32,
-    /// The host.
+    /// The host; [`ANY_HOST`] for whichever the observation is made at, and then it is counted over all of them.
     #[serde(default)]
     pub host: u32,
     /// Nanoseconds between the observation and the fault.
@@ -329,6 +337,10 @@ pub enum Point {
     Changing,
     /// A member knows more committed than before.
     Committing,
+    /// A leader begins to let another one take over.
+    HandingOver,
+    /// A member says that it does not know what it has lost.
+    Doubting,
 }
 
 /// A plan that can't be used.

@@ -253,8 +253,11 @@ impl Snapshots {
                 self.made = None;
                 out.push(Effect::Note(Note::SnapshotMade { index: snapshot.last.index, bytes: snapshot.bytes }));
                 self.keep(&snapshot, out);
-                let older = self.held.keys().rev().nth(1).copied();
-                out.push(Effect::Made { through: older.unwrap_or(0), snapshot });
+                // Newer ones may have been fetched meanwhile, and then it is not even kept.
+                if self.held.contains_key(&snapshot.last.index) {
+                    let older = self.held.keys().rev().nth(1).copied();
+                    out.push(Effect::Made { through: older.unwrap_or(0), snapshot });
+                }
             }
         }
     }

@@ -100,6 +100,13 @@ impl Committed {
         let news = commit > seen.commit;
         if news {
             self.follow(at, host, raft, seen.commit, leads, findings);
+            let own = raft.entry(commit).is_none_or(|entry| entry.position.term == raft.term());
+            if raft.is_leader() && !own {
+                // By counting (section 3.6.2): another leader might still replace it.
+                let text =
+                    format!("host {host} leads term {} and commits {commit}, an entry of an older one", raft.term());
+                findings.correctness("CI", at, text);
+            }
             rows.set_most("commit index", commit);
         }
         if applied > commit {

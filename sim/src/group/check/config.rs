@@ -1,5 +1,7 @@
 //! CFG: at most one change of the membership is not committed, and any two memberships that follow each other in a log
-//! have no majorities that do not meet (Ongaro 2014, sections 4.1 to 4.3).
+//! have no majorities that do not meet (Ongaro 2014, sections 4.1 to 4.3). Who takes part is said by the newest entry
+//! of a log, committed or not; a leader begins no change before an entry of its own term is committed, nor lets somebody
+//! vote who has not what is committed; and nobody leads who has no vote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,13 +40,97 @@ impl Config {
         Self { founders, seen: BTreeMap::new() }
     }
 
+    /// All memberships that were ever in a log, and that of the founders.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Membership> {
+        self.seen.values().chain([&self.founders])
+    }
+
+    /// The membership that the newest entry of a log puts in force.
+    fn in_force(&self, raft: &Raft, committed: &Committed) -> Membership {
+        let newest = (raft.base().index + 1..=raft.last().index).rev().find_map(|index| {
+            match raft.entry(index).map(|entry| &entry.payload) {
+                Some(Payload::Membership(membership)) => Some((**membership).clone()),
+                Some(Payload::Empty | Payload::Command(_)) | None => None,
+            }
+        });
+        newest.unwrap_or_else(|| self.committed_by(raft.base().index, committed))
+    }
+
+    /// The newest membership that is committed up to an index.
+    fn committed_by(&self, index: u64, committed: &Committed) -> Membership {
+        let is_committed = |(at, term): &(u64, u64)| *at <= index && committed.position(*at).term == *term;
+        let known = self.seen.iter().rfind(|(at, _)| is_committed(at)).map(|(_, known)| known.clone());
+        known.unwrap_or_else(|| self.founders.clone())
+    }
+
+    /// The log or the membership of a member has changed: the newest entry decides who takes part.
+    pub(super) fn judge_in_force(
+        &self,
+        at: u64,
+        host: u32,
+        raft: &Raft,
+        committed: &Committed,
+        findings: &mut Findings,
+    ) {
+        let expected = self.in_force(raft, committed);
+        if raft.base().index <= committed.last() && *raft.membership() != expected {
+            let found = raft.membership();
+            let text = format!("host {host} takes {found:?} for in force, and by its log that is {expected:?}");
+            findings.correctness("CFG", at, text);
+        }
+    }
+
+    /// Somebody begins to lead: it must have a vote by something in its log.
+    pub(super) fn judge_leader(&self, at: u64, host: u32, raft: &Raft, committed: &Committed, findings: &mut Findings) {
+        let id = raft.id();
+        let is_known = |index: u64| match raft.entry(index).map(|entry| &entry.payload) {
+            Some(Payload::Membership(membership)) => membership.is_voter(&id),
+            Some(Payload::Empty | Payload::Command(_)) | None => false,
+        };
+        let votes = self.committed_by(raft.base().index, committed).is_voter(&id)
+            || raft.membership().is_voter(&id)
+            || (raft.base().index + 1..=raft.last().index).any(is_known);
+        if !votes {
+            findings.correctness("CFG", at, format!("host {host} leads and has no vote"));
+        }
+    }
+
+    /// A leader has appended a change of its own: only after an entry of its term was committed, and voters come in
+    /// only with everything that is.
+    fn judge_change(
+        at: u64,
+        host: u32,
+        raft: &Raft,
+        before: &Membership,
+        membership: &Membership,
+        told: &dyn Fn(NodeId) -> u64,
+        findings: &mut Findings,
+    ) {
+        let commit = raft.commit();
+        let term = if commit == raft.base().index {
+            raft.base().term
+        } else {
+            raft.entry(commit).map_or(0, |entry| entry.position.term)
+        };
+        if term != raft.term() {
+            // Two leaders could each change one voter of the same set (Ongaro, raft-dev, 2015-07-10).
+            let text = format!("host {host} changes the membership before an entry of its term is committed");
+            findings.correctness("CFG", at, text);
+        }
+        let blank = |node: &&NodeId| !before.is_voter(node) && told(**node) < commit;
+        if let Some(node) = membership.voters().iter().find(blank) {
+            let text = format!("host {host} lets {node} vote, which has not said that it has what is committed");
+            findings.correctness("CFG", at, text);
+        }
+    }
+
     /// A log has changed. True if it got a membership that was in none before.
     pub(crate) fn look(
         &mut self,
         at: u64,
         host: u32,
         raft: &Raft,
-        committed: &Committed,
+        (committed, told): (&Committed, &dyn Fn(NodeId) -> u64),
         rows: &mut Rows,
         findings: &mut Findings,
     ) -> bool {
@@ -80,6 +166,9 @@ impl Config {
                 let text =
                     format!("host {host} goes from {before:?} to {membership:?}, whose majorities need not meet");
                 findings.correctness("CFG", at, text);
+            }
+            if raft.is_leader() && position.term == raft.term() {
+                Self::judge_change(at, host, raft, &before, membership, told, findings);
             }
             self.seen.insert((position.index, position.term), (**membership).clone());
         }

@@ -44,6 +44,8 @@ struct Seen {
     terms: BTreeMap<u64, u64>,
     /// It said that it has everything up to here.
     acknowledged: u64,
+    /// The largest index that it ever said it has.
+    told: u64,
     /// Whether this is the log of an earlier start.
     old: bool,
 }
@@ -69,6 +71,17 @@ impl Matching {
     pub(crate) fn acknowledged(&mut self, host: u32, index: u64) {
         let seen = &mut self.logs[host as usize];
         seen.acknowledged = seen.acknowledged.max(index);
+        seen.told = seen.told.max(index);
+    }
+
+    /// The largest index that a member ever said it has.
+    pub(crate) fn told(&self, host: u32) -> u64 {
+        self.logs.get(host as usize).map_or(0, |seen| seen.told)
+    }
+
+    /// What a start has acknowledged may be lost with a disk that was harmed (rule R2).
+    pub(crate) fn forgive(&mut self, host: u32) {
+        self.logs[host as usize].acknowledged = 0;
     }
 
     pub(crate) fn look(

@@ -6,17 +6,23 @@
 pub(crate) mod committed;
 pub(crate) mod complete;
 pub(crate) mod config;
+pub(crate) mod counted;
 pub(crate) mod elections;
 pub(crate) mod linear;
 pub(crate) mod matching;
+pub(crate) mod memory;
 pub(crate) mod messages;
 pub(crate) mod quorum;
 pub(crate) mod sessions;
 pub(crate) mod terms;
 pub(crate) mod votes;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use dps_core::id::NodeId;
 use dps_core::ledger::command::Outcome;
 use dps_core::raft::entry::{Entry, Payload};
+use dps_core::raft::membership::Membership;
 use dps_core::raft::message::Body;
 use dps_core::replica::event::{Decision, Message};
 
@@ -30,8 +36,8 @@ use crate::plan::Point;
 use crate::trace::{TraceHash, debug};
 
 /// The checkers of groups by name, in the order of the table in ARCHITECTURE.md.
-pub(crate) const CHECKERS: [&str; 15] =
-    ["ES", "LM", "LC", "SMS", "CI", "CQ", "MT", "VOTE", "CFG", "LIN", "XO", "ROUND", "MSG", "AO", "HEAL"];
+pub(crate) const CHECKERS: [&str; 16] =
+    ["ES", "LM", "LC", "SMS", "CI", "CQ", "MT", "VOTE", "CFG", "LIN", "XO", "ROUND", "MSG", "MEM", "AO", "HEAL"];
 
 /// A hash of what an entry says.
 pub(crate) fn digest(entry: &Entry) -> u64 {
@@ -54,11 +60,18 @@ pub(crate) struct Oracle {
     matching: matching::Matching,
     pub(crate) committed: committed::Committed,
     config: config::Config,
+    counted: counted::Counted,
     quorum: quorum::Quorum,
     terms: terms::Terms,
     votes: votes::Votes,
     sessions: sessions::Sessions,
     images: Images,
+    /// Whom each number of session is for, by leader and term.
+    followers: BTreeMap<(u32, u64, u64), NodeId>,
+    /// What leaders have said to nodes that take no part.
+    pub(crate) for_strangers: u64,
+    /// Leaders that let another one take over.
+    handing: BTreeSet<u32>,
     /// Messages so far.
     pub(crate) messages: u64,
     points: Vec<Point>,
@@ -72,11 +85,15 @@ impl Oracle {
             matching: matching::Matching::new(hosts),
             committed: committed::Committed::new(hosts),
             config: config::Config::new(setup.founders()),
+            counted: counted::Counted::default(),
             quorum: quorum::Quorum::new(hosts, setup.founders()),
             terms: terms::Terms::new(hosts),
             votes: votes::Votes::default(),
             sessions: sessions::Sessions::default(),
             images: Images::new(setup),
+            followers: BTreeMap::new(),
+            for_strangers: 0,
+            handing: BTreeSet::new(),
             messages: 0,
             points: Vec::new(),
         }
@@ -88,6 +105,7 @@ impl Oracle {
         self.committed.started(host);
         self.terms.started(host);
         self.elections.started(host);
+        self.counted.started(super::setup::node_id(host));
     }
 
     /// What was seen since this was asked for last.
@@ -106,6 +124,7 @@ impl Oracle {
         findings: &mut Findings,
     ) {
         self.terms.look(at, host, look, findings);
+        let moved = self.quorum.membership(host) != look.raft.membership();
         let changed = self.matching.look(at, host, look.raft, rows, findings);
         self.points.extend(changed.points());
         let leads = self.elections.look(at, host, look.raft, rows, findings);
@@ -113,10 +132,16 @@ impl Oracle {
         if leads == elections::Leads::Newly {
             // What was committed in this very step is of its own term.
             complete::check(at, host, look.raft, &self.committed, findings);
+            self.votes.elected(at, (host, look.raft.term()), self.quorum.membership(host), findings);
+            self.config.judge_leader(at, host, look.raft, &self.committed, findings);
             self.points.push(Point::Leading);
         }
-        if changed.any() && self.config.look(at, host, look.raft, &self.committed, rows, findings) {
+        let told = |node| super::setup::host_of(node).map_or(0, |host| self.matching.told(host));
+        if changed.any() && self.config.look(at, host, look.raft, (&self.committed, &told), rows, findings) {
             self.points.push(Point::Changing);
+        }
+        if changed.any() || moved {
+            self.config.judge_in_force(at, host, look.raft, &self.committed, findings);
         }
         if news {
             self.points.push(Point::Committing);
@@ -126,6 +151,13 @@ impl Oracle {
                 self.quorum.moved(at, host, committed, &disks, rows, findings);
             }
         }
+        if look.raft.hands_over() {
+            if self.handing.insert(host) {
+                self.points.push(Point::HandingOver);
+            }
+        } else {
+            self.handing.remove(&host);
+        }
         self.quorum.remember(host, look.raft.membership());
     }
 
@@ -134,13 +166,26 @@ impl Oracle {
         self.messages += 1;
         let Message::Raft(message) = message else { return };
         self.terms.sent(host, message);
+        self.counted.sent(message);
+        self.sessions_of(at, host, message, findings);
         let durable = || self.images.read(disk).vote;
         match &message.body {
             Body::VoteReply { granted: true, .. } => {
                 self.votes.given(at, (host, message.term), message.to, &durable, findings);
             }
-            Body::Vote { .. } => {
+            Body::Vote { transfer, .. } => {
+                if !transfer {
+                    let memberships = self.config.known().chain([self.quorum.membership(host)]);
+                    self.terms.stands(at, message, memberships, findings);
+                }
                 self.votes.given(at, (host, message.term), message.from, &durable, findings);
+            }
+            Body::TimeoutNow { last } => {
+                let target = super::setup::host_of(message.to).map_or(0, |to| self.matching.told(to));
+                if target < last.index {
+                    let text = format!("host {host} lets {} take over, which has not all up to {last}", message.to);
+                    findings.correctness("LC", at, text);
+                }
             }
             Body::AppendReply { result: dps_core::raft::message::Appended::Matched { index }, .. } => {
                 self.matching.acknowledged(host, *index);
@@ -155,11 +200,48 @@ impl Oracle {
             | Body::HeartbeatReply { .. }
             | Body::Read { .. }
             | Body::ReadReply { .. }
-            | Body::TimeoutNow { .. }
             | Body::Survey { .. }
             | Body::SurveyReply { .. }
             | Body::Stale => {}
         }
+    }
+
+    /// What a leader says under one number of session is for one follower, and for a member.
+    fn sessions_of(&mut self, at: u64, host: u32, message: &dps_core::raft::message::Message, findings: &mut Findings) {
+        let (Body::Append { session, .. } | Body::Heartbeat { session, .. } | Body::Install { session, .. }) =
+            message.body
+        else {
+            return;
+        };
+        self.for_strangers += u64::from(!self.quorum.membership(host).is_member(&message.to));
+        let known = *self.followers.entry((host, message.term, session)).or_insert(message.to);
+        if known != message.to {
+            let text = format!("host {host} has session {session} with {known} and with {} in one term", message.to);
+            findings.correctness("MSG", at, text);
+        }
+    }
+
+    /// A member hears a message. True if that is of an earlier start than it has heard of.
+    pub(crate) fn hears_old_start(&mut self, host: u32, message: &Message, term: u64) -> bool {
+        let Message::Raft(message) = message else { return false };
+        self.counted.hears(message, term);
+        self.terms.hears_old_start(host, message)
+    }
+
+    /// A member has heard another one.
+    pub(crate) fn heard(&self, at: u64, host: u32, look: &Look<'_>, from: NodeId, findings: &mut Findings) {
+        self.counted.look(at, host, look.raft, from, findings);
+    }
+
+    /// Every membership that was ever in a log, and that of the founders.
+    pub(crate) fn memberships(&self) -> impl Iterator<Item = &Membership> {
+        self.config.known()
+    }
+
+    /// Something durable of a member was destroyed: it may have lost what it said (rule R2).
+    pub(crate) fn harmed(&mut self, host: u32) {
+        self.terms.forgive(host);
+        self.matching.forgive(host);
     }
 
     /// A member says what a command came to.

@@ -1,5 +1,6 @@
 //! CQ: what a leader takes for committed is durable on a majority of the membership that was in force, of both sets
-//! while it is joint. Read from the disks as a loss of power would leave them.
+//! while it is joint. Read from the disks as a loss of power would leave them; one that was harmed counts for what it
+//! had.
 
 use dps_core::id::NodeId;
 use dps_core::raft::entry::Position;
@@ -32,6 +33,11 @@ pub(crate) struct Quorum {
 impl Quorum {
     pub(crate) fn new(hosts: usize, founders: Membership) -> Self {
         Self { memberships: vec![founders; hosts], newest: None, moves: 0 }
+    }
+
+    /// The membership of a member before the step that is looked at.
+    pub(crate) fn membership(&self, host: u32) -> &Membership {
+        &self.memberships[host as usize]
     }
 
     /// The membership of a member after a step.
@@ -67,7 +73,9 @@ impl Quorum {
     /// Judges the newest.
     pub(crate) fn judge(&self, at: u64, disks: &Disks<'_, '_>, findings: &mut Findings) {
         let Some((position, membership)) = &self.newest else { return };
-        let has = |node: &NodeId| disks.image(*node).is_some_and(|image| image.has(*position));
+        // What a disk has lost that was harmed was on it.
+        let has =
+            |node: &NodeId| disks.is_harmed(*node) || disks.image(*node).is_some_and(|image| image.has(*position));
         if !has_majority(membership, has) {
             let holders: Vec<&NodeId> = membership.voters().iter().filter(|node| has(node)).collect();
             let text = format!("{position} was committed by {membership:?}, and is durable on {holders:?} alone");

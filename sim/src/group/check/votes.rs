@@ -1,11 +1,14 @@
 //! VOTE: a member votes once in a term, in all its starts together, and says so only once that is durable (Ongaro 2014,
-//! section 3.8).
+//! section 3.8). And ES: whoever leads was voted for by a majority of each set of the membership that it had.
 
 use std::collections::BTreeMap;
 
 use dps_core::id::NodeId;
 use dps_core::raft::Vote;
+use dps_core::raft::membership::Membership;
 
+use super::super::setup::{host_of, node_id};
+use super::quorum::has_majority;
 use crate::check::Findings;
 
 /// Votes by host and term.
@@ -36,11 +39,22 @@ impl Votes {
             }
         }
     }
+
+    /// A member begins to lead a term, in a step before which it had this membership.
+    pub(super) fn elected(&self, at: u64, (host, term): (u32, u64), membership: &Membership, findings: &mut Findings) {
+        let leader = node_id(host);
+        let voted = |node: &NodeId| {
+            *node == leader || host_of(*node).is_some_and(|voter| self.0.get(&(voter, term)) == Some(&leader))
+        };
+        if !has_majority(membership, voted) {
+            let text = format!("host {host} leads term {term}, and no majority of {membership:?} has voted for it");
+            findings.correctness("ES", at, text);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::setup::node_id;
     use super::*;
 
     fn verdict(votes: &mut Votes, candidate: u32, durable: Option<u32>) -> Vec<&'static str> {

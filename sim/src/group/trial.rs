@@ -1,0 +1,146 @@
+//! Trials of a group that is well, each of something that must not disturb it: a follower that does not hear its
+//! leader, a leader that hears nobody, a hand-over to somebody who can't lead, a change of the membership.
+
+use dps_core::raft::membership::Change;
+use dps_core::replica::event::Event;
+
+use super::check::quorum::has_majority;
+use super::client::{Mode, Ordered};
+use super::member::Member;
+use super::phases::{come_to_rest, is_in_doubt, is_sound, living, until};
+use super::setup::{nanos, node_id};
+use super::world::World;
+use crate::net::NetFault;
+
+/// Terms that may go by until somebody leads, if the patience of candidates differs as it should.
+const TERMS_MAX: u64 = 8;
+
+/// Whether messages are lost so seldom and come so soon that nobody loses patience without cause.
+fn is_calm<M: Member>(world: &World<M>) -> bool {
+    let (shape, raft) = (&world.setup.shape, &world.setup.settings.raft);
+    let least_ns = nanos(raft.election_timeout_min);
+    shape.loss_permille == 0
+        && shape.corrupt_permille == 0
+        && shape.latency.tail_ns * 4 < least_ns
+        && world.setup.disk.sync_ns * 8 < least_ns
+}
+
+/// The leader, and its voters that are alive besides, if the leader has a majority also without any one of them.
+fn leader_with_spare_voters<M: Member>(world: &World<M>) -> Option<(u32, Vec<u32>)> {
+    let (leader, members) = living(world)?;
+    let membership = world.hosts[leader as usize].member.as_ref().and_then(Member::look)?.raft.membership();
+    let voters: Vec<u32> = members
+        .into_iter()
+        .filter(|host| *host != leader && membership.voters().contains(&node_id(*host)))
+        // Who is in doubt votes for nobody.
+        .filter(|host| !is_in_doubt(world, &node_id(*host)))
+        .collect();
+    let first = node_id(*voters.first()?);
+    let suffice = |gone| {
+        has_majority(membership, |node| {
+            *node != gone && (*node == node_id(leader) || voters.iter().any(|host| node_id(*host) == *node))
+        })
+    };
+    (suffice(first) && suffice(node_id(leader))).then_some((leader, voters))
+}
+
+/// Lets the world go on for so long.
+fn wait<M: Member>(world: &mut World<M>, span_ns: u64) {
+    let end = world.at + span_ns;
+    while world.next_at().is_some_and(|at| at <= end) && is_sound(world) {
+        world.advance();
+    }
+}
+
+/// A follower does not hear the leader, and is heard by all: nobody is deposed by that (Ongaro 2014, sections 4.2.3 and
+/// 9.6). And a leader that hears nobody, and is heard, makes room for another one (section 6.2).
+pub(super) fn deafness<M: Member>(world: &mut World<M>) -> bool {
+    let election_ns = nanos(world.setup.settings.raft.election_timeout_max);
+    if !is_calm(world) {
+        return true;
+    }
+    let Some((leader, voters)) = leader_with_spare_voters(world) else { return true };
+    let term_of = |world: &World<M>| {
+        living(world).and_then(|(leader, _)| {
+            let look = world.hosts[leader as usize].member.as_ref().and_then(Member::look)?;
+            Some((leader, look.raft.term()))
+        })
+    };
+    let before = term_of(world);
+    let deaf = voters[0];
+    let fault = NetFault::PartitionOneWay { from: [leader].into(), to: [deaf].into() };
+    world.net.strike(world.at, fault, 8 * election_ns);
+    wait(world, 8 * election_ns);
+    if term_of(world) != before {
+        let text = format!("{before:?} led, and as host {deaf} did not hear it, {:?} does", term_of(world));
+        world.findings.liveness("HEAL", world.at, text);
+    }
+    world.rows.add("trials with a deaf follower");
+    if !is_sound(world) || !come_to_rest(world, "the group does not come to rest after a follower was deaf") {
+        return false;
+    }
+    let Some((leader, voters)) = leader_with_spare_voters(world) else { return true };
+    let begun = term_of(world);
+    let others = (0..world.setup.hosts()).filter(|host| *host != leader).collect();
+    world.net.strike(world.at, NetFault::PartitionOneWay { from: others, to: [leader].into() }, 16 * election_ns);
+    wait(world, 16 * election_ns - 1);
+    let led = voters.iter().any(|host| {
+        world.hosts[*host as usize].member.as_ref().and_then(Member::look).is_some_and(|look| look.raft.is_leader())
+    });
+    if !led {
+        let text = format!("host {leader} leads and hears nobody, and nobody else does within {} ns", 16 * election_ns);
+        world.findings.liveness("HEAL", world.at, text);
+    }
+    let rose = term_of(world).map_or(0, |(_, term)| term).saturating_sub(begun.map_or(0, |(_, term)| term));
+    if rose > TERMS_MAX {
+        let text = format!("{rose} terms went by until somebody else led");
+        world.findings.liveness("HEAL", world.at, text);
+    }
+    world.rows.set_most("terms until another leader", rose);
+    world.rows.add("trials with a deaf leader");
+    is_sound(world) && come_to_rest(world, "the group does not come to rest after its leader was deaf")
+}
+
+/// Somebody shall lead who has no vote: commands go on all the same.
+pub(super) fn astray<M: Member>(world: &mut World<M>) -> bool {
+    if !world.luck.chance(1, 2) {
+        return true;
+    }
+    let Some((leader, _)) = living(world) else { return true };
+    let Some(look) = world.hosts[leader as usize].member.as_ref().and_then(Member::look) else { return true };
+    let membership = look.raft.membership();
+    let voteless = (0..world.setup.hosts()).map(node_id).find(|node| !membership.is_voter(node));
+    let to = voteless.unwrap_or_else(|| node_id(200));
+    world.astray = true;
+    world.deliver(leader, Event::Transfer { to });
+    world.desk.mode = Mode::Script;
+    world.desk.write_script(&[leader]);
+    world.wake_clients();
+    let served = until(world, "commands do not succeed while somebody shall lead who can't", |world| {
+        world.desk.script.is_empty() && !world.desk.is_busy()
+    });
+    world.astray = false;
+    world.rows.add("hand-overs astray");
+    served && come_to_rest(world, "the group does not come to rest after a hand-over astray")
+}
+
+/// The operator wants a change that makes sense, and gets it.
+pub(super) fn demand<M: Member>(world: &mut World<M>) {
+    if !world.luck.chance(1, 2) {
+        return;
+    }
+    let Some((leader, _)) = living(world) else { return };
+    let Some(look) = world.hosts[leader as usize].member.as_ref().and_then(Member::look) else { return };
+    let membership = look.raft.membership();
+    let learner = membership.learners().iter().next().copied();
+    let is_stranger = |host: &u32| !membership.is_member(&node_id(*host));
+    let stranger = (0..world.setup.hosts())
+        .filter(|host| world.hosts[*host as usize].member.is_some())
+        .find(is_stranger)
+        .map(node_id);
+    let change = learner.map(Change::Remove).or_else(|| stranger.map(Change::AddLearner));
+    if let Some(change) = change {
+        world.rows.add("changes demanded");
+        world.order(leader, Ordered { changes: vec![change], attempts: 0, demanded: true });
+    }
+}
