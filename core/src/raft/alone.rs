@@ -19,7 +19,8 @@ impl Raft {
     }
 
     /// Something is to be appended: whoever is alone leads from now on. Its vote is written before what is appended, and
-    /// whatever is sent later waits for both.
+    /// whatever is sent later waits for both. If a crash takes them, nobody has heard of the term, and the next start
+    /// may lead it again.
     pub(super) fn lead_alone(&mut self, now: Now, out: &mut Vec<Effect>) {
         if matches!(self.role, Role::Leader(_)) || !self.is_alone() {
             return;

@@ -172,6 +172,12 @@ impl Replica {
         self.failed
     }
 
+    /// What is known of the starts of other members.
+    #[must_use]
+    pub const fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
     /// Bytes that each new segment of the journal begins with, at most.
     #[must_use]
     pub fn preamble_bytes(&self) -> u64 {

@@ -5,6 +5,7 @@ use dps_core::machine::Machine;
 use dps_core::raft::Raft;
 use dps_core::replica::Peer;
 use dps_core::replica::event::{Effect, Event};
+use dps_core::replica::witness::Witness;
 
 /// What checkers may see of a member.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub struct Look<'a> {
     pub ledger: &'a State,
     /// The last index that it applied.
     pub applied: u64,
+    /// What it knows of the starts of others.
+    pub witness: &'a Witness,
     /// Whether it writes nothing any more until its next start.
     pub stopped: bool,
 }
@@ -30,6 +33,7 @@ impl Member for Peer {
         // One that has lost its ledger has nothing to be compared.
         let replica = self.replica().filter(|replica| !replica.raft().lacks_state())?;
         let stopped = replica.failed().is_some();
-        Some(Look { raft: replica.raft(), ledger: replica.ledger(), applied: replica.applied(), stopped })
+        let (raft, ledger, witness) = (replica.raft(), replica.ledger(), replica.witness());
+        Some(Look { raft, ledger, applied: replica.applied(), witness, stopped })
     }
 }

@@ -292,16 +292,24 @@ fn serve<M: Member>(world: &mut World<M>) -> bool {
     world.desk.write_script(&members);
     world.wake_clients();
     let (begun, messages, committed) = (world.at, world.oracle.messages, world.oracle.committed.last());
+    let lag = lag(world, committed);
     let served = until(world, "ten writes and ten reads do not succeed", |world| {
         world.desk.script.is_empty() && !world.desk.is_busy()
     });
     if served {
         world.rows.add("runs judged live");
-        let (messages, committed) = (world.oracle.messages - messages, world.oracle.committed.last() - committed);
+        // What members lacked is sent to them besides.
+        let (messages, committed) = (world.oracle.messages - messages, world.oracle.committed.last() - committed + lag);
         let beats = (world.at - begun) / nanos(world.setup.settings.raft.heartbeat_interval) + 1;
         messages::check_serving(world.at, (messages, committed), beats, world.setup.hosts(), &mut world.findings);
     }
     served
+}
+
+/// How many of the committed entries members lack, all together.
+fn lag<M: Member>(world: &World<M>, committed: u64) -> u64 {
+    let looks = world.hosts.iter().filter_map(|host| host.member.as_ref().and_then(Member::look));
+    looks.map(|look| committed.saturating_sub(look.raft.commit())).sum()
 }
 
 /// Nobody wants anything for a while.

@@ -9,7 +9,9 @@ use dps_core::ledger::command::Outcome;
 use dps_core::note::Note;
 use dps_core::raft;
 use dps_core::raft::entry::Position;
+use dps_core::replica;
 use dps_core::replica::event::{Effect, Event, Message, Refusal};
+use dps_core::replica::witness::Standing;
 use dps_core::rng::{Rng, Seed};
 
 use super::blow::Replay;
@@ -391,8 +393,15 @@ impl<M: Member> World<M> {
     fn is_of_old_start(&mut self, host: u32, member: &M, event: &Event) -> bool {
         let Event::Received(message) = event else { return false };
         let Some(look) = member.look().filter(|look| !look.stopped) else { return false };
-        let old = self.oracle.hears_old_start(host, message, look.raft.term());
-        old && self.host(host).closing.is_none()
+        let known = match look.witness.standing(&message.from(), message.incarnation()) {
+            Standing::Known => true,
+            Standing::Older => false,
+            // Who has not introduced itself is not heard.
+            Standing::Unknown => return false,
+        };
+        // Who closes hears nobody any more.
+        let term = look.raft.term();
+        self.host(host).closing.is_none() && self.oracle.hears_old_start(host, message, term, known)
     }
 
     /// What a member counts of another one that it has just heard.
@@ -566,6 +575,13 @@ impl<M: Member> World<M> {
 }
 
 fn is_rejection_of_old_start(effect: &Effect) -> bool {
-    let Effect::Note(Note::Group(note)) = effect else { return false };
-    matches!(note, raft::Note::Rejected { reason: raft::Reason::OldIncarnation, .. })
+    let Effect::Note(note) = effect else { return false };
+    matches!(
+        note,
+        Note::Group(raft::Note::Rejected { reason: raft::Reason::OldIncarnation, .. })
+            | Note::Member(replica::note::Note::Rejected {
+                reason: replica::note::Reason::OlderStart | replica::note::Reason::UnknownStart,
+                ..
+            })
+    )
 }

@@ -221,10 +221,12 @@ impl Oracle {
         }
     }
 
-    /// A member hears a message. True if that is of an earlier start than it has heard of.
-    pub(crate) fn hears_old_start(&mut self, host: u32, message: &Message, term: u64) -> bool {
+    /// A member hears a message, of a start that it knows or not. True if that is of an earlier start than it has heard of.
+    pub(crate) fn hears_old_start(&mut self, host: u32, message: &Message, term: u64, known: bool) -> bool {
         let Message::Raft(message) = message else { return false };
-        self.counted.hears(message, term);
+        if known {
+            self.counted.hears(message, term);
+        }
         self.terms.hears_old_start(host, message)
     }
 
