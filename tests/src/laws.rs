@@ -151,7 +151,9 @@ impl<H: Habitat> Subject<H> {
         let deadline = self.machine.deadline();
         let again = self.call(Call::Flush)?;
         if again > 0 || self.machine.deadline() != deadline {
-            return broken(Law::SecondFlush, format!("{again} effects, deadline {:?}", self.machine.deadline()));
+            let effects = self.record.last().map(|turned| &turned.effects);
+            let what = format!("{again} effects, deadline {:?}: {effects:?}", self.machine.deadline());
+            return broken(Law::SecondFlush, what);
         }
         self.machine.check();
         Ok(count)

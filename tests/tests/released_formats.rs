@@ -129,16 +129,17 @@ async fn every_released_format_opens_with_all_that_is_in_it() {
     }
 }
 
+/// Files and folders of a data directory.
+const FILES: [&str; 10] =
+    ["LOCK", "boot.0", "boot.1", "catalog.0", "catalog.1", "segments.0", "segments.1", "data", "journal", "stage"];
+
 #[test]
 fn released_data_is_only_what_dps_writes() {
     for format in 1..=FORMAT {
         let entries = fs::read_dir(data(format)).expect("released data is there");
         let names = entries.map(|entry| entry.expect("a folder can be read").file_name().into_string());
         for name in names.map(|name| name.expect("names of dps are UTF-8")) {
-            assert!(
-                ["LOCK", "boot.0", "boot.1", "catalog.0", "catalog.1", "data", "journal", "stage"].contains(&&*name),
-                "format {format}: {name}"
-            );
+            assert!(FILES.contains(&&*name), "format {format}: {name}");
         }
         assert_eq!(files_in(&data(format), "stage"), 0, "format {format}: nothing is in the making");
     }

@@ -251,7 +251,7 @@ impl Starting {
     /// The journal and the newest snapshot are read.
     fn ledger_read(&mut self, now: Now) -> Option<Progress> {
         let Some(Stage::Journal { booted, recovery }) = self.stage.take() else { panic!("the journal was just read") };
-        let mut recovered = recovery.into_recovered(self.replica_seed.clone(), now);
+        let mut recovered = recovery.into_recovered(self.replica_seed, now);
         if recovered.replicated {
             return Some(Progress::Halted(HaltReason::OfGroup));
         }

@@ -45,6 +45,8 @@ impl Serving {
             self.replica.flush(now, &mut logged);
             self.route_replica(logged, out);
             self.flush_reserve(now, out);
+            // The last decision may have been what a close waited for.
+            self.close_when_idle(out);
             if self.work.is_empty() {
                 return self.look_whether_ready(out);
             }

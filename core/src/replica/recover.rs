@@ -315,16 +315,10 @@ impl Recovery {
         // A log that a snapshot has taken the place of may have been longer.
         let whole = doubtful.is_none() && vote_certain && raft.base() == begins;
         let this = witness::Start { random: self.boot.random, end: end_of(&raft, accepted), term: vote.term, whole };
-        let told = Arc::clone(raft.shared_membership());
-        let witness = Witness::new(
-            id,
-            &self.boot,
-            this,
-            Arc::clone(&told),
-            self.memory.into_memory(),
-            settings.raft.heartbeat_interval,
-            seed.split("witness", 0).rng(),
-        );
+        let (told, memory) = (Arc::clone(raft.shared_membership()), self.memory.into_memory());
+        let (members_now, pause, rng) =
+            (Arc::clone(&told), settings.raft.heartbeat_interval, seed.split("witness", 0).rng());
+        let witness = Witness::new(id, &self.boot, this, members_now, memory, pause, rng);
         let useless = self.useless.into_iter().collect();
         let failed = journal.failed();
         let replica = Replica {

@@ -205,13 +205,12 @@ impl World {
             | Note::WritesStopped { .. }
             | Note::Synced(_)
             | Note::PutDropped
-            | Note::Settled => {}
-            Note::Group(_)
-            | Note::Member(_)
+            | Note::Group(_)
             | Note::SnapshotMade { .. }
-            | Note::SnapshotFetched { .. }
             | Note::SnapshotFailed { .. }
-            | Note::SnapshotRejected { .. } => panic!("a node of its own has no group"),
+            | Note::SnapshotRejected { .. }
+            | Note::Settled => {}
+            Note::Member(_) | Note::SnapshotFetched { .. } => panic!("a node of its own has no group"),
         }
         assert!(!note.to_string().is_empty());
     }

@@ -31,6 +31,7 @@ pub(crate) fn config() -> Config {
         manifest_fanout: 3,
         volume_bytes: 900,
         segment_bytes: 700,
+        snapshot_entries: 20,
         ingest_bytes_max: 512,
         settle_after: Duration::from_millis(5),
         credit_timeout: Duration::from_millis(200),

@@ -24,10 +24,12 @@ fn a_group_elects_a_leader_and_commits() {
         let leader = settle(&mut group);
         let ticket = group.propose(leader);
         let position = group.answer(ticket, SECOND).expect("it is answered").expect("it is committed");
-        assert_eq!(position.index, 2, "after the first entry of the term");
+        // Whoever is alone has nobody to tell of its term.
+        let index = if voters == 1 { 1 } else { 2 };
+        assert_eq!(position.index, index, "after the first entry of the term");
         group.run(SECOND);
         for id in group.nodes() {
-            assert_eq!(group.raft(id).unwrap().commit(), 2, "everybody learns of it");
+            assert_eq!(group.raft(id).unwrap().commit(), index, "everybody learns of it");
         }
         group.is_durable();
     }

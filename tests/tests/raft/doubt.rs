@@ -427,8 +427,7 @@ fn the_log_behind_what_is_said_to_be_covered_stays() {
     let entries = (1..=6).map(|index| entry(2, index)).collect();
     let base = Base { position: Position::ZERO, membership: group(1) };
     let mut alone = Alone::new(Start { base, entries, ..certain() });
-    alone.wait(Duration::from_secs(1));
-    alone.persist();
+    alone.give(Event::Propose { ticket: 1, command: b"command".as_slice().into() });
     alone.persist();
     assert_eq!(alone.raft.commit(), 7);
     let snapshot = |last| Snapshot { last, membership: group(1), digest: [0; 32], bytes: 1 };

@@ -169,7 +169,7 @@ impl Group {
     /// The leader of the newest term that is up.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         let rafts = self.hosts.values().filter_map(|host| host.raft.as_ref());
-        rafts.filter(|raft| raft.is_leader()).max_by_key(|raft| raft.term()).map(Raft::id)
+        rafts.filter(|raft| raft.leader() == Some(raft.id())).max_by_key(|raft| raft.term()).map(Raft::id)
     }
 
     pub(crate) fn start(&mut self, id: NodeId) {

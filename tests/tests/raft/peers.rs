@@ -121,7 +121,10 @@ impl Peers {
     /// The leader of the newest term that is up.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         let rafts = self.hosts.keys().filter_map(|id| self.replica(*id)).map(Replica::raft);
-        rafts.filter(|raft| raft.is_leader()).max_by_key(|raft| raft.term()).map(dps_core::raft::Raft::id)
+        rafts
+            .filter(|raft| raft.leader() == Some(raft.id()))
+            .max_by_key(|raft| raft.term())
+            .map(dps_core::raft::Raft::id)
     }
 
     pub(crate) fn start(&mut self, id: NodeId) {
@@ -250,7 +253,9 @@ impl Peers {
             Effect::Send(message) => self.send(*message),
             Effect::Decided { ticket, result } => {
                 let what = match &*result {
-                    Ok(Decision { position, outcome }) => format!("is committed as {position} and came to {outcome:?}"),
+                    Ok(Decision { position, outcome, .. }) => {
+                        format!("is committed as {position} and came to {outcome:?}")
+                    }
                     Err(refusal) => format!("is not done: {}", brief(&refusal.to_string())),
                 };
                 self.tell(&format!("{} -> client  number {ticket} {what}", Named(id)));

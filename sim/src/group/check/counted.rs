@@ -73,7 +73,7 @@ mod tests {
     fn what_another_start_or_term_said_is_told_apart() {
         let mut counted = Counted::default();
         let result = Appended::Matched { index: 7 };
-        let body = Body::AppendReply { session: 1, result, counts: true };
+        let body = Body::AppendReply { session: 1, result, counts: true, clock: 0 };
         let mut message = Message { from: node_id(1), incarnation: 3, to: node_id(0), term: 5, body };
         counted.sent(&message);
         let round = Body::Heartbeat { session: 1, commit: 0, round: 1 };

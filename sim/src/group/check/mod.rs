@@ -308,7 +308,7 @@ mod tests {
     pub(super) fn step_until_leader(mut raft: Raft) -> Raft {
         let now = Now { mono: Instant::ZERO + Duration::from_secs(1), ..Now::default() };
         let mut out = Vec::new();
-        raft.step(now, Event::Wake, &mut out);
+        raft.step(now, Event::Propose { ticket: 1, command: b"command".as_slice().into() }, &mut out);
         raft.flush(now, &mut out);
         while let Some(at) = out.iter().position(|effect| matches!(effect, Effect::Persist(_))) {
             let Effect::Persist(write) = out.remove(at) else { unreachable!("just found") };
