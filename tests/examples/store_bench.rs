@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p dps-tests --example store_bench -- DIRECTORY [NAMES]`
 //!
-//! With NAMES, so many names of 256 bytes are stored first, 256 at a time, and the start that follows is measured.
+//! With NAMES, so many names of 256 bytes are stored first, 100 at a time, and the start that follows is measured.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -96,14 +96,14 @@ async fn row(store: &Arc<Store>, what: What, clients: u64, first: u64) -> Result
     Ok(next)
 }
 
-/// Stores so many names, 256 at a time.
+/// Stores so many names, 100 at a time.
 async fn fill(store: &Arc<Store>, names: u64) -> Result<()> {
     let begun = Instant::now();
     let mut tasks = Vec::new();
-    for client in 0..256 {
+    for client in 0..100 {
         let store = Arc::clone(store);
         tasks.push(tokio::spawn(async move {
-            for number in (client..names).step_by(256) {
+            for number in (client..names).step_by(100) {
                 put(&store, number, 256).await?;
             }
             Result::Ok(())
