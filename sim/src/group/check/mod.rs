@@ -128,7 +128,9 @@ impl Oracle {
         let changed = self.matching.look(at, host, look.raft, rows, findings);
         self.points.extend(changed.points());
         let leads = self.elections.look(at, host, look.raft, rows, findings);
-        let news = self.committed.look(at, host, look, leads, rows, findings);
+        // Whoever is alone and can't write shows what its log has, also what was never acknowledged (a stated limit).
+        let only_reads = look.stopped && look.raft.is_alone();
+        let news = !only_reads && self.committed.look(at, host, look, leads, rows, findings);
         if leads == elections::Leads::Newly {
             // What was committed in this very step is of its own term.
             complete::check(at, host, look.raft, &self.committed, findings);
