@@ -156,9 +156,6 @@ pub const SNAPSHOT_READS_MAX: usize = 8;
 /// Snapshots on disk that a start looks at, the newest first.
 pub const SNAPSHOT_FILES_MAX: usize = 64;
 
-/// Commands waiting for the journal.
-pub const PROPOSALS_MAX: usize = 4_096;
-
 /// Chunks waiting for a volume.
 pub const STORES_MAX: usize = 4_096;
 
