@@ -146,12 +146,22 @@ impl Raft {
     /// Whether it votes for nobody, since what it may have lost is not settled.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
-        self.doubt.as_ref().is_some_and(|open| open.vote || open.floor.is_none())
+        self.elects_from().is_none()
+    }
+
+    /// The end of the shortest log that it would elect, as far as it is for its doubt; `None` if it votes for nobody. Where
+    /// nobody who is left has such a log, what is missing may have been committed, and the group stands still.
+    #[must_use]
+    pub fn elects_from(&self) -> Option<Position> {
+        match &self.doubt {
+            None => Some(Position::ZERO),
+            Some(open) => open.floor.filter(|_| !open.vote),
+        }
     }
 
     /// Whether whoever has a log that ends there may be elected, as far as it is for this node's doubt.
     pub(super) fn may_elect(&self, last: Position) -> bool {
-        self.doubt.as_ref().is_none_or(|open| !open.vote && open.floor.is_some_and(|floor| last >= floor))
+        self.elects_from().is_some_and(|floor| last >= floor)
     }
 
     /// Whether its answers to leaders may be counted.

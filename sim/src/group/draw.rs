@@ -113,6 +113,31 @@ pub(super) fn draw_ambushes(rng: &mut Rng, ground: &Ground, plan: &mut Plan) {
     }
 }
 
+/// Adds a fault of almost every kind, each at the next time that anybody hands over or writes to a snapshot: both are over
+/// soon, and faults that are drawn for any time hardly ever meet them.
+pub(super) fn draw_parade(rng: &mut Rng, ground: &Ground, plan: &mut Plan) {
+    let point = *pick(rng, &[Point::HandingOver, Point::Snapshotting]);
+    let mut kinds = KINDS.to_vec();
+    let mut nth = 0;
+    while !kinds.is_empty() {
+        let index = usize::try_from(rng.below(kinds.len() as u64)).expect("few kinds");
+        let kind = kinds.swap_remove(index);
+        nth += match point {
+            Point::HandingOver => u32::from(rng.chance(2, 3)).max(u32::from(nth == 0)),
+            _ => u32::try_from(rng.between(1, 6)).expect("small"),
+        };
+        let (action, duration_ns) = draw_action(rng, kind, ground);
+        plan.triggers.push(Trigger { point, nth, host: ANY_HOST, delay_ns: 0, duration_ns, action });
+    }
+    if point == Point::HandingOver {
+        for _ in 0..20 {
+            let pick = u32::try_from(rng.below(1 << 20)).expect("small");
+            plan.wishes.push(Wish { at_ns: rng.below(ground.horizon_ns), kind: WishKind::Transfer, pick });
+        }
+        plan.wishes.sort_by_key(|wish| wish.at_ns);
+    }
+}
+
 /// Many hosts lose power shortly after each other, perhaps all at one time.
 fn draw_storm(rng: &mut Rng, ground: &Ground, plan: &mut Plan) {
     let mut at_ns = rng.below(ground.horizon_ns);

@@ -102,18 +102,7 @@ impl<M: Member> Host<M> {
 
     /// Whether a snapshot is being written.
     fn writes_snapshot(&self) -> bool {
-        self.disk.pending().any(|request| match request {
-            DiskRequest::Append { file: File::Stage(stage), .. } | DiskRequest::Publish { stage, .. } => {
-                *stage > u64::MAX - 2
-            }
-            DiskRequest::Read { .. }
-            | DiskRequest::Append { .. }
-            | DiskRequest::Sync { .. }
-            | DiskRequest::Remove { .. }
-            | DiskRequest::Allocate { .. }
-            | DiskRequest::List
-            | DiskRequest::Space => false,
-        })
+        self.disk.pending().any(is_of_snapshot)
     }
 
     /// What the member is doing, for the exercise table.
@@ -141,5 +130,21 @@ impl<M: Member> Host<M> {
         } else {
             "leading idle"
         }
+    }
+}
+
+/// Whether this writes to a snapshot, made or fetched.
+pub(crate) const fn is_of_snapshot(request: &DiskRequest) -> bool {
+    match request {
+        DiskRequest::Append { file: File::Stage(stage), .. } | DiskRequest::Publish { stage, .. } => {
+            *stage > u64::MAX - 2
+        }
+        DiskRequest::Read { .. }
+        | DiskRequest::Append { .. }
+        | DiskRequest::Sync { .. }
+        | DiskRequest::Remove { .. }
+        | DiskRequest::Allocate { .. }
+        | DiskRequest::List
+        | DiskRequest::Space => false,
     }
 }

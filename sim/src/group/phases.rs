@@ -1,6 +1,9 @@
 //! The phases of a run: faults; then the network heals, and all hosts or a random core of them go on, elect a leader,
 //! serve, and come to rest; then the power of all goes, and what was acknowledged is still there.
 
+use dps_core::id::NodeId;
+use dps_core::raft::Raft;
+use dps_core::raft::entry::Position;
 use dps_core::raft::membership::Membership;
 use dps_core::replica::event::Event;
 use dps_core::rng::Rng;
@@ -182,12 +185,8 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
         let mut dead = Vec::new();
         for _ in 0..world.setup.hosts() {
             let host = u32::try_from(rng.below(u64::from(world.setup.hosts()))).expect("few hosts");
-            // Who does not know what it has lost neither votes nor counts until there is a leader, or all voters
-            // answer.
-            let lives = |node: &dps_core::id::NodeId| {
-                *node != node_id(host) && dead.iter().all(|other| *node != node_id(*other)) && !is_in_doubt(world, node)
-            };
-            if !dead.contains(&host) && found.iter().all(|membership| has_majority(membership, lives)) {
+            let goes_on = |node: &NodeId| *node != node_id(host) && dead.iter().all(|other| *node != node_id(*other));
+            if !dead.contains(&host) && can_elect(world, &found, goes_on) {
                 dead.push(host);
             }
         }
@@ -210,19 +209,36 @@ fn bury_the_harmed<M: Member>(world: &mut World<M>) -> bool {
             world.bury(host);
         }
     }
-    let lives = |node: &dps_core::id::NodeId| {
+    let lives = |node: &NodeId| {
         host_of(*node).and_then(|host| world.hosts.get(host as usize)).is_some_and(|there| !there.dead)
-            && !is_in_doubt(world, node)
     };
-    let goes_on = !world.is_beyond() && memberships(world).iter().all(|membership| has_majority(membership, lives));
+    let goes_on = !world.is_beyond() && can_elect(world, &memberships(world), lives);
     if !goes_on {
         world.rows.add("damaged groups that need not go on");
     }
     goes_on
 }
 
+/// Whether those who live can elect a leader, whichever of these memberships is in force. Who does not know what it has
+/// lost votes only for a log that has it (rule R2), and who does not know even that votes for nobody.
+fn can_elect<M: Member>(world: &World<M>, found: &[Membership], lives: impl Fn(&NodeId) -> bool) -> bool {
+    let raft_of = |node: &NodeId| {
+        let there = host_of(*node).and_then(|host| world.hosts.get(host as usize));
+        there.and_then(|there| there.member.as_ref()).and_then(Member::look).map(|look| look.raft)
+    };
+    let is_voter = |node: &NodeId| found.iter().all(|membership| membership.is_voter(node));
+    let ends = (0..world.setup.hosts()).map(node_id).filter(|node| lives(node) && is_voter(node));
+    let can_lead = |raft: &&Raft| raft.elects_from().is_some_and(|floor| floor <= raft.last());
+    let longest = ends.filter_map(|node| raft_of(&node)).filter(can_lead).map(Raft::last).max().unwrap_or_default();
+    let votes = |node: &NodeId| {
+        let floor = raft_of(node).map_or(Some(Position::ZERO), |raft| raft.elects_from());
+        lives(node) && floor.is_some_and(|floor| floor <= longest)
+    };
+    found.iter().all(|membership| has_majority(membership, votes))
+}
+
 /// Whether a member does not know what it has lost (rule R2).
-pub(super) fn is_in_doubt<M: Member>(world: &World<M>, node: &dps_core::id::NodeId) -> bool {
+pub(super) fn is_in_doubt<M: Member>(world: &World<M>, node: &NodeId) -> bool {
     let there = host_of(*node).and_then(|host| world.hosts.get(host as usize));
     there.and_then(|there| there.member.as_ref()).and_then(Member::look).is_some_and(|look| look.raft.is_unsettled())
 }
@@ -330,7 +346,7 @@ fn idle<M: Member>(world: &mut World<M>) -> bool {
     if is_at_rest(world) {
         for host in &members {
             let look = world.hosts[*host as usize].member.as_ref().and_then(Member::look).expect("it is alive");
-            let is_alive = |node: &dps_core::id::NodeId| members.iter().any(|host| node_id(*host) == *node);
+            let is_alive = |node: &NodeId| members.iter().any(|host| node_id(*host) == *node);
             let mut backlog = look.raft.backlog(is_alive);
             // Whoever waits for an entry that was replaced waits until something is committed there.
             if world.hosts[*host as usize].longest > world.oracle.committed.last() {

@@ -124,7 +124,11 @@ impl GroupSetup {
         style::bend(&mut setup, &mut root.split("style", 1).rng());
         let mut rng = root.split("ambushes", 0).rng();
         if setup.plan != Plan::default() && rng.chance(1, 2) {
-            setup.ambush(&mut rng);
+            draw::draw_ambushes(&mut rng, &setup.ground(), &mut setup.plan);
+        }
+        let mut rng = root.split("parades", 0).rng();
+        if setup.plan != Plan::default() && rng.chance(1, 12) {
+            draw::draw_parade(&mut rng, &setup.ground(), &mut setup.plan);
         }
         let mut rng = root.split("damage", 0).rng();
         if rng.chance(1, 8) {
@@ -133,11 +137,9 @@ impl GroupSetup {
         setup
     }
 
-    fn ambush(&mut self, rng: &mut Rng) {
+    fn ground(&self) -> draw::Ground {
         let election_ns = nanos(self.settings.raft.election_timeout_max);
-        let (voters, hosts, horizon_ns) = (self.voters, self.hosts(), self.horizon_ns);
-        let ground = draw::Ground { voters, hosts, horizon_ns, election_ns };
-        draw::draw_ambushes(rng, &ground, &mut self.plan);
+        draw::Ground { voters: self.voters, hosts: self.hosts(), horizon_ns: self.horizon_ns, election_ns }
     }
 
     /// How many hosts there are.

@@ -18,7 +18,7 @@ use super::blow::Replay;
 use super::check::Oracle;
 use super::client::Desk;
 use super::exercise::Rows;
-use super::host::Host;
+use super::host::{Host, is_of_snapshot};
 use super::member::Member;
 use super::setup::{GroupSetup, host_of, nanos};
 use crate::check::Findings;
@@ -475,6 +475,7 @@ impl<M: Member> World<M> {
         let at = self.at;
         let there = self.host(host);
         let point = Point::of_request(&request, there.serving);
+        let snapshotting = is_of_snapshot(&request);
         let (ticket, done) = there.disk.issue(at, request);
         let fresh = there.operations.insert(op);
         let incarnation = there.incarnation;
@@ -483,7 +484,7 @@ impl<M: Member> World<M> {
         }
         self.schedule(done, Item::DiskDone { host, incarnation, op, ticket });
         self.lurk(host, done);
-        if let Some(point) = point {
+        for point in snapshotting.then_some(Point::Snapshotting).into_iter().chain(point) {
             self.reach(host, point);
         }
     }

@@ -90,6 +90,7 @@ pub(crate) const fn rarity(point: Point) -> u64 {
         | Point::Compacting
         | Point::Restoring
         | Point::HandingOver
+        | Point::Snapshotting
         | Point::Doubting
         | Point::Changing => 3,
         Point::Appending { .. }

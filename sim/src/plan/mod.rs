@@ -313,6 +313,8 @@ pub enum Point {
     Publishing,
     /// The node asked for a removal, which is not done.
     Removing,
+    /// A member asked for a write to a snapshot, its own or one that it fetches, which is not done.
+    Snapshotting,
     /// The node asked for a read while it starts, which is not done.
     BootRead,
     /// The node asked for a read while it serves, which is not done.
