@@ -10,7 +10,7 @@ use super::note::Note as MemberNote;
 use super::snapshot::Snapshots;
 use super::snapshot::file::{BadSnapshot, END_LEN, End, Intake};
 use super::witness::memory::Reading;
-use super::witness::{self, Witness};
+use super::witness::{self, Verdict, Witness};
 use super::{Founding, Replica};
 use crate::config::Config;
 use crate::disk::boot::BootRecord;
@@ -152,6 +152,9 @@ impl Recovery {
             }
             if let Some(request) = self.memory.advance() {
                 return Step::Disk(request);
+            }
+            if let Some(Verdict { by, because }) = self.memory.verdict() {
+                self.stage = Some(Stage::Halted(HaltReason::RolledBack { by, because }));
             }
             let (stage, step) = match self.stage.take().expect("there is always a stage") {
                 Stage::Log(log) => self.read_log(log),

@@ -44,9 +44,10 @@ impl Ready {
 }
 
 impl Replica {
-    /// Whether Raft is heard. Once the journal has failed or is closed, nothing that it says could be kept.
+    /// Whether Raft is heard. Once the journal has failed or is closed, nothing that it says could be kept; and who was
+    /// refused says nothing more.
     pub(super) const fn is_taking_part(&self) -> bool {
-        self.failed.is_none() && matches!(self.closing, None | Some(Closing::Asked))
+        self.failed.is_none() && matches!(self.closing, None | Some(Closing::Asked)) && !self.witness.is_refused()
     }
 
     /// The same, or what the log has is still to be applied.
@@ -116,7 +117,7 @@ impl Replica {
 
     /// Whoever takes part gets to know this start.
     fn meet(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if !self.is_taking_part() {
+        if !self.is_taking_part() && !self.witness.is_refused() {
             return;
         }
         let mut effects = Vec::new();
@@ -136,7 +137,9 @@ impl Replica {
                     let op = self.ops.issue(Owner::Witness);
                     out.push(Effect::Disk { op, request });
                 }
-                witness::Effect::RolledBack { by, because } => self.halt(HaltReason::RolledBack { by, because }, out),
+                witness::Effect::RolledBack(witness::Verdict { by, because }) => {
+                    self.halt(HaltReason::RolledBack { by, because }, out);
+                }
                 witness::Effect::Note(note) => out.push(Effect::Note(Note::Member(note))),
             }
         }

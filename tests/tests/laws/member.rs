@@ -242,7 +242,7 @@ impl Habitat for Room {
                 // It knows the other half from a start before.
                 Step::Disk(DiskRequest::Read { file: File::Slot(Slot::WitnessEven), .. }) => {
                     let record = Record { boot: 1, random: [2; 16], end: Position::ZERO, term: 0 };
-                    let memory = Memory { number: 2, nodes: [(node(2), record)].into() };
+                    let memory = Memory { number: 2, nodes: [(node(2), record)].into(), verdict: None };
                     recovery.done(&Ok(DiskReply::Read(memory.encode(&boot().store).into())));
                 }
                 Step::Disk(_) => recovery.done(&Err(DiskError::NotFound)),

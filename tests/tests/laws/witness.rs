@@ -77,7 +77,7 @@ impl Habitat for Door {
     fn machine(&self) -> Witness {
         let members = Arc::new(Membership::new([node(1), node(2), node(3)]).expect("three vote"));
         let record = Record { boot: 1, random: [1; 16], end: Position { term: 2, index: 2 }, term: 2 };
-        let memory = Memory { number: 2, nodes: [(node(2), record)].into() };
+        let memory = Memory { number: 2, nodes: [(node(2), record)].into(), verdict: None };
         let own = Start { random: [8; 16], end: Position::ZERO, term: 0, whole: true };
         let rng = Seed::new([6; 32]).rng();
         Witness::new(node(1), &boot(), own, members, memory, Duration::from_millis(50), rng)
@@ -120,7 +120,7 @@ impl Habitat for Door {
             match effect {
                 Effect::Send { to, words } => self.said.push_back((*to, *words)),
                 Effect::Disk(_) => self.requests += 1,
-                Effect::RolledBack { .. } | Effect::Note(_) => {}
+                Effect::RolledBack(_) | Effect::Note(_) => {}
             }
         }
     }
@@ -128,7 +128,7 @@ impl Habitat for Door {
     fn bytes(effect: &Effect) -> usize {
         match effect {
             Effect::Disk(request @ DiskRequest::Append { .. }) => encoded_bytes(request),
-            Effect::Disk(_) | Effect::Send { .. } | Effect::RolledBack { .. } | Effect::Note(_) => 0,
+            Effect::Disk(_) | Effect::Send { .. } | Effect::RolledBack(_) | Effect::Note(_) => 0,
         }
     }
 }

@@ -154,6 +154,37 @@ fn a_voter_on_an_empty_disk_under_its_old_name() {
     told(&peers, "a_voter_on_an_empty_disk_under_its_old_name");
 }
 
+/// A service manager starts it again and again, and each start counts one more. By numbers alone, nobody could tell after
+/// the second.
+#[test]
+fn a_voter_that_was_refused_says_so_at_every_start() {
+    let (mut peers, leader) = led(3, 3, Settings::STANDARD);
+    let voter = others(&peers, &[leader])[0];
+    let old = peers.copy_disk(voter);
+    peers.kill(voter);
+    peers.start(voter);
+    peers.run(millis(100));
+    peers.told.clear();
+    peers.tell(&format!("{} is restored from a copy of its disk, which was taken one start ago", Named(voter)));
+    peers.kill(voter);
+    peers.replace_disk(voter, old);
+    peers.start(voter);
+    peers.until("it stops", |peers| peers.halted.contains_key(&voter));
+    let reason = peers.halted[&voter];
+    assert!(matches!(reason, HaltReason::RolledBack { because: Because::EarlierStart { known: 2 }, .. }), "{reason:?}");
+    for id in peers.nodes() {
+        peers.kill(id);
+    }
+    peers.tell("all are down; it is started alone, five times");
+    for _ in 0..5 {
+        peers.start(voter);
+        peers.until("it stops", |peers| peers.halted.contains_key(&voter));
+        assert_eq!(peers.halted[&voter], reason, "without asking anybody");
+        peers.kill(voter);
+    }
+    told(&peers, "a_voter_that_was_refused_says_so_at_every_start");
+}
+
 /// Whoever remembers has it on disk, so that a start of its own forgets nothing.
 #[test]
 fn a_witness_that_was_started_again_still_knows() {

@@ -12,7 +12,9 @@
 //! acknowledged before is forgotten. What is remembered of acknowledgements is what this member heard, as leader, in its
 //! own present start, and what a start said of itself before that.
 //!
-//! A start that is told, by its own random bytes, that it was rolled back, must not go on.
+//! A start that is told, by its own random bytes, that it was rolled back, must not go on. It puts that into its own memory
+//! first: a service manager starts it again and again, each start has a larger number, and after a few of them nobody could
+//! tell any more by that.
 
 pub mod memory;
 mod words;
@@ -22,7 +24,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub use self::words::{Because, Drawn, Start, Words};
+pub use self::words::{Because, Drawn, Start, Verdict, Words};
 
 use self::memory::{Memory, Record, STAGE};
 use super::note::{Note, Reason};
@@ -78,13 +80,8 @@ pub enum Effect {
     },
     /// Perform this and answer with [`Event::DiskDone`].
     Disk(DiskRequest),
-    /// This member must not go on: its disk is an old one.
-    RolledBack {
-        /// Who knows that.
-        by: NodeId,
-        /// How.
-        because: Because,
-    },
+    /// This member must not go on: its disk is an old one. That is durable, or can't be written.
+    RolledBack(Verdict),
     /// Something worth knowing.
     Note(Note),
 }
@@ -131,7 +128,10 @@ pub struct Witness {
     proven: BTreeMap<NodeId, Record>,
     /// Those of them that are being written.
     writing: BTreeMap<NodeId, Record>,
-    /// What is left to be done for that; the first was asked for.
+    /// What this start was told of itself, and what of that is being written.
+    verdict: Option<Verdict>,
+    writing_verdict: Option<Verdict>,
+    /// What is left to be done so that all that is remembered; the first was asked for.
     requests: VecDeque<DiskRequest>,
     /// Whether a staged file may be in the way.
     staged: bool,
@@ -165,6 +165,8 @@ impl Witness {
             memory,
             proven: BTreeMap::new(),
             writing: BTreeMap::new(),
+            verdict: None,
+            writing_verdict: None,
             requests: VecDeque::new(),
             staged: false,
             challenged: BTreeMap::new(),
@@ -181,6 +183,12 @@ impl Witness {
             Some(boot) if boot > incarnation => Standing::Older,
             Some(_) | None => Standing::Unknown,
         }
+    }
+
+    /// Whether this start was told that it must not go on.
+    #[must_use]
+    pub const fn is_refused(&self) -> bool {
+        self.verdict.is_some()
     }
 
     /// A known start has spoken of this term.
@@ -234,7 +242,7 @@ impl Witness {
             }
             Words::RolledBack { random, because } => {
                 if random == self.start.random {
-                    out.push(Effect::RolledBack { by: from, because });
+                    self.verdict = self.verdict.or(Some(Verdict { by: from, because }));
                 } else {
                     out.push(Effect::Note(Note::Rejected { from, reason: Reason::OtherStart }));
                 }
@@ -324,7 +332,8 @@ impl Witness {
 
     /// Writes what was proven, twice, unless a write is under way.
     fn remember(&mut self, out: &mut Vec<Effect>) {
-        if self.proven.is_empty() || !self.requests.is_empty() {
+        let is_old = self.proven.is_empty() && self.verdict == self.memory.verdict;
+        if is_old || !self.requests.is_empty() {
             return;
         }
         self.writing = core::mem::take(&mut self.proven);
@@ -332,6 +341,7 @@ impl Witness {
         for (node, record) in &self.writing {
             next.nodes.insert(*node, *record);
         }
+        (self.writing_verdict, next.verdict) = (self.verdict, self.verdict);
         self.forget_strangers(&mut next);
         next.number += 1;
         let first = next.publication(&self.store);
@@ -348,9 +358,11 @@ impl Witness {
         self.requests.pop_front().expect("a request was asked for");
         if let Err(error) = result {
             // Those who introduce themselves again are tried again.
-            (self.staged, self.requests) = (true, VecDeque::new());
+            (self.staged, self.requests, self.writing_verdict) = (true, VecDeque::new(), None);
             self.writing.clear();
-            return out.push(Effect::Note(Note::NotRemembered(*error)));
+            out.push(Effect::Note(Note::NotRemembered(*error)));
+            // The next start will hear it again.
+            return out.extend(self.verdict.map(Effect::RolledBack));
         }
         if let Some(request) = self.requests.front() {
             return out.push(Effect::Disk(request.clone()));
@@ -365,6 +377,8 @@ impl Witness {
         let mut memory = core::mem::take(&mut self.memory);
         self.forget_strangers(&mut memory);
         self.memory = memory;
+        self.memory.verdict = self.writing_verdict.take();
+        out.extend(self.memory.verdict.map(Effect::RolledBack));
     }
 
     /// Of more nodes than are remembered, those go that take no part.
@@ -402,7 +416,8 @@ impl Machine for Witness {
     fn check(&self) {
         assert!(self.memory.nodes.len() <= WITNESSED_MAX, "what is remembered is bounded");
         assert!(self.challenged.len() <= WITNESSED_MAX, "what was asked is bounded");
-        assert!(self.requests.is_empty() == self.writing.is_empty(), "a write is of something");
+        let writes = !self.writing.is_empty() || self.writing_verdict.is_some();
+        assert!(self.requests.is_empty() != writes, "a write is of something");
     }
 }
 

@@ -75,7 +75,7 @@ impl Alone {
     fn said(&self) -> Vec<Words> {
         let said = self.out.iter().filter_map(|effect| match effect {
             Effect::Send { words, .. } => Some(*words),
-            Effect::Disk(_) | Effect::RolledBack { .. } | Effect::Note(_) => None,
+            Effect::Disk(_) | Effect::RolledBack(_) | Effect::Note(_) => None,
         });
         said.filter(|words| !matches!(words, Words::Introduction { nonce: None, .. })).collect()
     }
@@ -244,8 +244,43 @@ fn it_stops_only_by_its_own_random_bytes() {
     alone.hear(2, 7, Words::RolledBack { random: [1; 16], because });
     let rejected = Effect::Note(Note::Rejected { from: node(2), reason: Reason::OtherStart });
     assert!(alone.out.contains(&rejected));
+    assert!(!alone.witness.is_refused());
     alone.hear(2, 7, Words::RolledBack { random: [9; 16], because });
-    assert!(alone.out.contains(&Effect::RolledBack { by: node(2), because }));
+    assert!(alone.witness.is_refused());
+}
+
+/// A service manager starts it again, each time under a larger number.
+#[test]
+fn what_it_is_told_of_itself_is_durable_before_it_stops() {
+    let mut alone = Alone::new(group(1..=3));
+    let because = Because::ShorterLog { acknowledged: at(3, 9) };
+    let verdict = Verdict { by: node(2), because };
+    let stops = |alone: &Alone| alone.out.contains(&Effect::RolledBack(verdict));
+    let this = start(3, at(1, 1), 1);
+    let nonce = alone.nonce(3, 7, this);
+    alone.introduce(3, 7, this, Some(nonce));
+    assert!(alone.asks_disk(), "somebody else is being remembered");
+    alone.hear(2, 7, Words::RolledBack { random: [9; 16], because });
+    alone.hear(3, 7, Words::RolledBack { random: [9; 16], because: Because::EarlierStart { known: 6 } });
+    for _ in 0..8 {
+        assert!(!stops(&alone));
+        alone.give(Event::DiskDone(Ok(DiskReply::Done)));
+    }
+    assert!(stops(&alone));
+    let written = alone.out.iter().filter_map(|effect| match effect {
+        Effect::Disk(DiskRequest::Append { parts, .. }) => Memory::decode(&[1; 16], &parts[0]),
+        Effect::Disk(_) | Effect::RolledBack(_) | Effect::Send { .. } | Effect::Note(_) => None,
+    });
+    assert_eq!(written.last().unwrap().verdict, Some(verdict), "what it heard first");
+}
+
+#[test]
+fn it_stops_also_when_that_cannot_be_written() {
+    let mut alone = Alone::new(group(1..=3));
+    let because = Because::EarlierTerm { told: 6 };
+    alone.hear(2, 7, Words::RolledBack { random: [9; 16], because });
+    alone.give(Event::DiskDone(Err(DiskError::Full)));
+    assert!(alone.out.contains(&Effect::RolledBack(Verdict { by: node(2), because })));
 }
 
 #[test]

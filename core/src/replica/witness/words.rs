@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::id::NodeId;
 use crate::raft::entry::Position;
 
 /// Bytes that are drawn once: of a start, or to be echoed.
@@ -69,6 +70,15 @@ pub enum Because {
         /// Which.
         told: u64,
     },
+}
+
+/// What another member has found of this one: it must not go on, and neither must any later start from its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Verdict {
+    /// Who knows that.
+    pub by: NodeId,
+    /// How.
+    pub because: Because,
 }
 
 impl fmt::Display for Because {

@@ -23,7 +23,15 @@ fn any_memory() -> impl Strategy<Value = Memory> {
         term: last,
     });
     let nodes = prop::collection::btree_map(any::<u8>().prop_map(node), record, 0..=WITNESSED_MAX);
-    (1..=NUMBER_MAX, nodes).prop_map(|(number, nodes)| Memory { number, nodes })
+    let because = prop_oneof![
+        any::<u64>().prop_map(|known| Because::EarlierStart { known }),
+        any::<[u64; 2]>()
+            .prop_map(|[term, index]| Because::ShorterLog { acknowledged: Position { term, index } }),
+        any::<u64>().prop_map(|told| Because::EarlierTerm { told }),
+    ];
+    let verdict = (any::<u8>().prop_map(node), because).prop_map(|(by, because)| Verdict { by, because });
+    let all = (1..=NUMBER_MAX, nodes, prop::option::of(verdict));
+    all.prop_map(|(number, nodes, verdict)| Memory { number, nodes, verdict })
 }
 
 proptest! {
@@ -52,7 +60,7 @@ const RECORD: Record = Record { boot: 3, random: [9; 16], end: Position { term: 
 /// Golden: what one version has written another one reads.
 #[test]
 fn the_bytes_never_change() {
-    let memory = Memory { number: 2, nodes: [(node(1), RECORD)].into() };
+    let memory = Memory { number: 2, nodes: [(node(1), RECORD)].into(), verdict: None };
     let number = |number: u8| format!("{number:02x}{}", "00".repeat(7));
     let (store, id, random) = ("05".repeat(16), "01".repeat(20), "09".repeat(16));
     let head = format!("647073570100000064000000{store}{}0100000000000000", number(2));
@@ -64,9 +72,27 @@ fn the_bytes_never_change() {
     assert_eq!(Memory::decode(&[6; 16], &bytes), None, "of another store");
 }
 
+/// Golden as well.
+#[test]
+fn the_bytes_of_a_verdict_never_change() {
+    let number = |number: u8| format!("{number:02x}{}", "00".repeat(7));
+    let told = |because| {
+        let memory = Memory { number: 2, nodes: BTreeMap::new(), verdict: Some(Verdict { by: node(7), because }) };
+        let bytes = memory.encode(&STORE);
+        HEXLOWER.encode(&bytes[..bytes.len() - 4])
+    };
+    let head = |kind: u8| {
+        format!("647073570100000044000000{}{}00000000{kind:02x}000000{}", "05".repeat(16), number(2), "07".repeat(20))
+    };
+    let shorter = Because::ShorterLog { acknowledged: Position { term: 4, index: 9 } };
+    assert_eq!(told(Because::EarlierStart { known: 3 }), head(1) + &number(3) + &number(0));
+    assert_eq!(told(shorter), head(2) + &number(4) + &number(9));
+    assert_eq!(told(Because::EarlierTerm { told: 6 }), head(3) + &number(6) + &number(0));
+}
+
 #[test]
 fn the_newest_slot_that_is_whole_counts() {
-    let memory = |number| Some(Memory { number, nodes: [(node(1), RECORD)].into() });
+    let memory = |number| Some(Memory { number, nodes: [(node(1), RECORD)].into(), verdict: None });
     let read = |slots: [Option<Memory>; 2], rotten: Option<usize>| {
         let mut reading = Reading::new(STORE);
         let mut damaged = Vec::new();
