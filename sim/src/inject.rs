@@ -206,6 +206,7 @@ pub(crate) fn strike_disk(disk: &mut Disk, at: u64, action: Action, duration_ns:
         Action::Slow { factor } => disk.slow(at + duration_ns, factor),
         Action::Shorten { target } => disk.shorten_at_stop(target),
         Action::LoseFile { target } => disk.lose_file_at_stop(target),
+        Action::LoseSnapshots => disk.lose_snapshots_at_stop(),
         Action::Crash { .. } | Action::Kill { .. } | Action::Close { .. } | Action::Pause | Action::WallJump { .. } => {
             unreachable!("not a fault of the disk")
         }

@@ -86,13 +86,12 @@ impl Peer {
                 }
             }
             Event::Propose { ticket, .. } => {
-                return out.push(Effect::Decided { ticket, result: Box::new(Err(Refusal::Starting)) });
+                out.push(Effect::Decided { ticket, result: Box::new(Err(Refusal::Starting)) });
             }
-            Event::Change { ticket, .. } => {
-                return out.push(Effect::Changed { ticket, result: Err(Refusal::Starting) });
-            }
-            Event::Read { ticket } => return out.push(Effect::Readable { ticket, result: Err(Refusal::Starting) }),
+            Event::Change { ticket, .. } => out.push(Effect::Changed { ticket, result: Err(Refusal::Starting) }),
+            Event::Read { ticket } => out.push(Effect::Readable { ticket, result: Err(Refusal::Starting) }),
         }
+        // Whatever comes first begins it.
         if self.ops.len() == 0 {
             self.advance(now, out);
         }
@@ -217,3 +216,6 @@ impl Machine for Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

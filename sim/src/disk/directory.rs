@@ -159,6 +159,11 @@ impl Directory {
         self.current.clone_from(&self.durable);
     }
 
+    /// What a crash leaves if nothing unsynced has happened.
+    pub(super) fn as_durable(&self) -> Self {
+        Self { durable: self.durable.clone(), current: self.durable.clone(), unsynced: Vec::new() }
+    }
+
     /// Every content that any name can still reach after a crash or now.
     pub(super) fn reachable(&self) -> BTreeSet<Inode> {
         let unsynced = self.unsynced.iter().filter_map(|change| match change {

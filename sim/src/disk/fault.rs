@@ -53,6 +53,8 @@ pub(super) struct Armed {
     strays: u32,
     /// Files to shorten or lose at the next stop.
     deferred: Vec<(FileClass, bool)>,
+    /// Whether all snapshots go then.
+    snapshots: bool,
 }
 
 /// The slot that keeps what another one loses, if that must be kept.
@@ -247,7 +249,22 @@ impl Disk {
         self.armed.deferred.push((class, true));
     }
 
+    /// At the next stop all snapshots vanish.
+    pub const fn lose_snapshots_at_stop(&mut self) {
+        self.armed.snapshots = true;
+    }
+
+    fn lose(&mut self, file: File) {
+        self.stamp += 1;
+        self.directory.lose(file);
+        self.lost.insert(file, self.stamp);
+    }
+
     pub(super) fn apply_deferred(&mut self) {
+        if std::mem::take(&mut self.armed.snapshots) {
+            let files: Vec<File> = self.directory.iter().map(|(file, _)| file).collect();
+            files.into_iter().filter(|file| matches!(file, File::Snapshot(_))).for_each(|file| self.lose(file));
+        }
         for (class, vanish) in std::mem::take(&mut self.armed.deferred) {
             let victims: Vec<(File, u64)> = self
                 .directory
@@ -264,9 +281,7 @@ impl Disk {
             let Some((file, inode)) = victims.get(index(&mut self.choice, victims.len())).copied() else { continue };
             let medium = self.media.get_mut(&inode).expect("a name leads to a content");
             if vanish {
-                self.stamp += 1;
-                self.directory.lose(file);
-                self.lost.insert(file, self.stamp);
+                self.lose(file);
             } else if medium.shorten(&mut self.choice, self.stamp + 1) {
                 self.stamp += 1;
             }

@@ -214,6 +214,14 @@ impl Medium {
         true
     }
 
+    /// What a loss of power leaves if none of the dirty sectors reached the medium.
+    pub(super) fn as_durable(&self) -> Self {
+        let mut left = self.clone();
+        left.dirty.clear();
+        left.power_off();
+        left
+    }
+
     /// Power is lost: which dirty sectors reached the medium is drawn, the rest is forgotten.
     pub(super) fn crash(&mut self, survive: Survive, rng: &mut Rng) {
         let dirty: Vec<usize> = std::mem::take(&mut self.dirty).into_iter().collect();

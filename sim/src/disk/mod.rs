@@ -3,6 +3,7 @@
 //! Writes, syncs, publications and removals of one file run in issue order; reads run at once. A crash keeps any drawn
 //! subset of what was not synced. Everything that is injected is remembered, see [`Disk::harms`].
 
+mod copy;
 mod directory;
 mod fault;
 mod medium;
@@ -18,6 +19,7 @@ use dps_core::disk::{DiskError, DiskReply, DiskRequest, DiskResult, File, Verify
 use dps_core::id::VerifiedChunk;
 use dps_core::rng::{Rng, Seed};
 
+pub use copy::DiskCopy;
 use directory::{Directory, Inode};
 use fault::{Armed, Windows};
 pub use fault::{FileClass, READ_ERROR, WRITE_ERROR};
@@ -64,6 +66,8 @@ struct Pending {
 #[derive(Debug)]
 pub struct Disk {
     options: DiskOptions,
+    /// Whether every request takes its least.
+    steady: bool,
     /// Bytes that all files together may have.
     capacity: u64,
     latency: Rng,
@@ -113,6 +117,7 @@ impl Disk {
     pub fn new(seed: Seed, options: DiskOptions) -> Self {
         Self {
             options,
+            steady: false,
             capacity: CAPACITY_BYTES,
             latency: seed.split("latency", 0).rng(),
             choice: seed.split("choice", 0).rng(),
@@ -133,6 +138,11 @@ impl Disk {
             last_append: BTreeMap::new(),
             misuse: Vec::new(),
         }
+    }
+
+    /// Whether every request of a kind takes equally long from now on.
+    pub const fn set_steady(&mut self, steady: bool) {
+        self.steady = steady;
     }
 
     /// Takes a request at `now` and says when it will be done; [`Disk::complete`] must be called then, and for requests
@@ -240,6 +250,9 @@ impl Disk {
             DiskRequest::Sync { .. } => self.options.sync_ns,
             DiskRequest::Publish { .. } | DiskRequest::Allocate { .. } => 3 * self.options.sync_ns,
         };
+        if self.steady {
+            return 1 + least;
+        }
         let usual = self.latency.between(least, 4 * least);
         let long = if self.latency.chance(1, 50) { 10 } else { 1 };
         1 + usual * long * self.windows.slowness(now)

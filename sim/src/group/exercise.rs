@@ -17,7 +17,7 @@ pub struct Rows {
 }
 
 /// In so many of a hundred runs each of these must happen.
-pub(crate) const FLOORS: [(&str, u64); 28] = [
+pub(crate) const FLOORS: [(&str, u64); 30] = [
     ("leader changes", 60),
     ("commits", 98),
     ("logs truncated", 10),
@@ -46,6 +46,8 @@ pub(crate) const FLOORS: [(&str, u64); 28] = [
     ("trials with a deaf follower", 5),
     ("trials with a deaf leader", 5),
     ("backlogs judged", 60),
+    ("old disks found out", 10),
+    ("witnesses started again", 3),
 ];
 
 /// What a member may be doing when a fault strikes, as its host tells it.

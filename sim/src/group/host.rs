@@ -15,6 +15,11 @@ use crate::disk::{Disk, Survive};
 /// When a run begins, as wall time: 2025-01-01T00:00:00Z.
 const WALL_START_NS: i128 = 1_735_689_600_000_000_000;
 
+fn wall_at(at: u64, offset: i128) -> WallTime {
+    let wall = WALL_START_NS + i128::from(at) + offset;
+    WallTime::from_nanos(u64::try_from(wall.max(0)).unwrap_or(u64::MAX))
+}
+
 pub(crate) struct Host<M> {
     pub(crate) disk: Disk,
     /// The member, while one runs.
@@ -23,6 +28,13 @@ pub(crate) struct Host<M> {
     pub(crate) incarnation: u64,
     pub(crate) started_at: u64,
     wall_offset: i128,
+    /// The largest that this ever was.
+    wall_offset_most: i128,
+    /// What was committed when nothing failed any more and this member was up and had almost all of it: of what it catches up
+    /// with in one go, it makes one snapshot.
+    pub(crate) caught_up_at: Option<u64>,
+    /// Ledger time as it was judged last.
+    pub(crate) judged_time: WallTime,
     /// What the member has not been stepped with.
     pub(crate) inbox: VecDeque<Event>,
     /// Whether a turn is in the event queue.
@@ -40,6 +52,8 @@ pub(crate) struct Host<M> {
     pub(crate) closing: Option<u64>,
     /// Whether its last start has halted since its snapshot is lost.
     pub(crate) lost_snapshot: bool,
+    /// How many of its starts have halted since others remember more of it.
+    pub(crate) refusals: u32,
     /// Whether it stays down for ever.
     pub(crate) dead: bool,
     /// The last index of the longest log that this start had.
@@ -56,6 +70,9 @@ impl<M: Member> Host<M> {
             incarnation: 0,
             started_at: 0,
             wall_offset: 0,
+            wall_offset_most: 0,
+            caught_up_at: None,
+            judged_time: WallTime::from_nanos(0),
             inbox: VecDeque::new(),
             turn_due: false,
             busy_until: 0,
@@ -66,6 +83,7 @@ impl<M: Member> Host<M> {
             lurking: None,
             closing: None,
             lost_snapshot: false,
+            refusals: 0,
             dead: false,
             longest: 0,
             rng,
@@ -74,16 +92,18 @@ impl<M: Member> Host<M> {
 
     /// What the host's clocks say: monotonic time since this start, wall time with its jumps.
     pub(crate) fn now(&self, at: u64) -> Now {
-        let wall = WALL_START_NS + i128::from(at) + self.wall_offset;
-        Now {
-            mono: Instant::from_nanos(at - self.started_at),
-            wall: WallTime::from_nanos(u64::try_from(wall.max(0)).unwrap_or(u64::MAX)),
-        }
+        Now { mono: Instant::from_nanos(at - self.started_at), wall: wall_at(at, self.wall_offset) }
+    }
+
+    /// The latest that its wall clock ever said, or would say now had nobody set it back.
+    pub(crate) fn latest_wall(&self, at: u64) -> WallTime {
+        wall_at(at, self.wall_offset_most)
     }
 
     pub(crate) fn jump_wall(&mut self, forwards: bool, by_ns: u64) {
         let by = i128::from(by_ns);
         self.wall_offset += if forwards { by } else { -by };
+        self.wall_offset_most = self.wall_offset_most.max(self.wall_offset);
     }
 
     /// Ends the start: nothing under way reaches the next one.

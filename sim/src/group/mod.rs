@@ -13,6 +13,7 @@ mod image;
 mod inject;
 mod member;
 mod phases;
+mod restored;
 mod setup;
 mod style;
 #[cfg(test)]

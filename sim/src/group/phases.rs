@@ -12,6 +12,7 @@ use super::check::quorum::has_majority;
 use super::check::{linear, memory, messages};
 use super::client::Mode;
 use super::member::Member;
+use super::restored;
 use super::setup::{host_of, nanos, node_id};
 use super::trial;
 use super::world::World;
@@ -30,13 +31,19 @@ pub(crate) fn run<M: Member>(world: &mut World<M>, rng: &mut Rng) {
     while world.next_at().is_some_and(|at| at <= horizon) && is_sound(world) {
         world.advance();
     }
-    let _ = heal(world, rng)
-        && come_to_rest(world, "the group does not come to rest after the faults")
+    let healed = heal(world, rng) && come_to_rest(world, "the group does not come to rest after the faults");
+    look_who_caught_up(world, u64::MAX / 2);
+    let kept = if healed { restored::keep(world) } else { None };
+    let _ = healed
+        && is_sound(world)
         && serve(world)
         && come_to_rest(world, "the group does not come to rest after it served")
         && idle(world)
         && trial::astray(world)
         && trial::deafness(world)
+        && trial::unheard(world)
+        && trial::frozen(world)
+        && restored::comes_back(world, kept)
         && lose_all_power(world)
         && look_back(world);
     if is_sound(world) {
@@ -151,7 +158,6 @@ fn memberships<M: Member>(world: &World<M>) -> Vec<Membership> {
 /// Faults stop, and all hosts go on, or only a core that has a majority of every membership that may be in force.
 fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
     world.armed = false;
-    world.healed_at = world.oracle.committed.last();
     world.desk.mode = Mode::Quiet;
     // Whoever takes no part any more may never hear what became of a change.
     world.desk.orders.clear();
@@ -169,6 +175,7 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
             world.went_down(host, 1_000_000);
         }
     }
+    look_who_caught_up(world, world.setup.settings.snapshot_entries);
     let all_serve = |world: &World<M>| {
         world.hosts.iter().zip(0..).all(|(there, host)| {
             there.member.as_ref().and_then(Member::look).is_some() || world.has_lost_its_snapshot(host)
@@ -201,6 +208,21 @@ fn heal<M: Member>(world: &mut World<M>, rng: &mut Rng) -> bool {
     true
 }
 
+/// Whoever is up and lacks at most so many entries has caught up, unless more are about to be committed in one go.
+fn look_who_caught_up<M: Member>(world: &mut World<M>, behind: u64) {
+    let committed = world.oracle.committed.last();
+    let looks = world.hosts.iter().filter_map(|there| there.member.as_ref().and_then(Member::look));
+    if looks.map(|look| look.raft.last().index).max() > Some(committed + behind) {
+        return;
+    }
+    for there in &mut world.hosts {
+        let look = there.member.as_ref().and_then(Member::look);
+        if look.is_some_and(|look| look.applied + behind >= committed) {
+            there.caught_up_at = there.caught_up_at.or(Some(committed));
+        }
+    }
+}
+
 /// Members that can't go on without help stay down. False if what is left need not be able to go on.
 fn bury_the_harmed<M: Member>(world: &mut World<M>) -> bool {
     for host in 0..world.setup.hosts() {
@@ -209,9 +231,8 @@ fn bury_the_harmed<M: Member>(world: &mut World<M>) -> bool {
             world.bury(host);
         }
     }
-    let lives = |node: &NodeId| {
-        host_of(*node).and_then(|host| world.hosts.get(host as usize)).is_some_and(|there| !there.dead)
-    };
+    let lives =
+        |node: &NodeId| host_of(*node).and_then(|host| world.hosts.get(host as usize)).is_some_and(|there| !there.dead);
     let goes_on = !world.is_beyond() && can_elect(world, &memberships(world), lives);
     if !goes_on {
         world.rows.add("damaged groups that need not go on");
@@ -352,8 +373,8 @@ fn idle<M: Member>(world: &mut World<M>) -> bool {
             if world.hosts[*host as usize].longest > world.oracle.committed.last() {
                 backlog.waiting = 0;
             }
-            let log =
-                (look.raft.last().index - look.raft.base().index, world.oracle.committed.last() - world.healed_at);
+            let since = world.hosts[*host as usize].caught_up_at.unwrap_or(world.oracle.committed.last());
+            let log = (look.raft.last().index - look.raft.base().index, world.oracle.committed.last() - since);
             memory::check(world.at, *host, backlog, &mut world.findings);
             memory::check_log(world.at, *host, log, &world.setup.settings, &mut world.findings);
         }

@@ -61,6 +61,8 @@ pub(super) fn bend(setup: &mut GroupSetup, rng: &mut Rng) {
     setup.patience_ns = match setup.style {
         // Clients find the new leader while the old one takes itself for one.
         Style::Isolation => nanos(setup.settings.raft.heartbeat_interval) * rng.between(1, 3),
+        // They ask again and again, so that a leader that is cut off gets a longer log than its followers have.
+        Style::Snapshots if rng.chance(1, 3) => nanos(setup.settings.raft.heartbeat_interval),
         Style::Mixed | Style::Churn | Style::Relay | Style::Snapshots => election_ns * rng.between(1, 2),
     };
     let ground = Ground { voters: setup.voters, hosts: setup.hosts(), horizon_ns: setup.horizon_ns, election_ns };
@@ -273,22 +275,31 @@ pub(super) fn damage(setup: &mut GroupSetup, rng: &mut Rng) {
         let action = match rng.below(8) {
             0..=3 => Action::BitRot { target },
             4 => Action::LatentError { target },
-            5 => Action::BitRot { target: FileClass::Spare },
+            5 => Action::LoseSnapshots,
             6 => Action::Shorten { target: FileClass::Journal },
-            _ => Action::LoseFile { target: *pick(rng, &[FileClass::Journal, FileClass::Spare]) },
+            _ => Action::LoseFile { target: FileClass::Journal },
         };
         let crash =
             Action::Crash { survive: draw_survive(rng), down_ns: below_power(rng, 16, 26), pending: rng.chance(1, 3) };
         let after_ns = below_power(rng, 8, 22);
-        if rng.chance(1, 3) {
+        let at_ns = (setup.horizon_ns / 5 + rng.below(setup.horizon_ns)).min(setup.horizon_ns);
+        if rng.chance(1, 4) {
+            // The others have to go on without the one that has what was lost.
+            let election_ns = nanos(setup.settings.raft.election_timeout_max);
+            let (duration_ns, pick) = (election_ns * rng.between(4, 12), number(rng));
+            setup.plan.blows.push(Blow { at_ns, duration_ns, kind: BlowKind::IsolateLeader, pick, nth: 0, on: None });
+        }
+        if rng.chance(1, 6) {
+            // All that it has of the ledger.
+            setup.plan.faults.push(Fault { at_ns, duration_ns: 0, host, action: Action::LoseSnapshots });
+            setup.plan.faults.push(Fault { at_ns: at_ns + after_ns, duration_ns: 0, host, action: crash });
+        } else if rng.chance(1, 3) {
             let point =
                 *pick(rng, &[Point::Matching, Point::Voting, Point::Leading, Point::Committing, Point::BootRead]);
             let nth = u32::try_from(1 + below_power(rng, 0, 6)).expect("small");
             plan_trigger(setup, Trigger { point, nth, host, delay_ns: 0, duration_ns: 0, action });
             plan_trigger(setup, Trigger { point, nth, host, delay_ns: after_ns, duration_ns: 0, action: crash });
         } else {
-            let at_ns = setup.horizon_ns / 5 + rng.below(setup.horizon_ns);
-            let at_ns = at_ns.min(setup.horizon_ns);
             setup.plan.faults.push(Fault { at_ns, duration_ns: 0, host, action });
             setup.plan.faults.push(Fault { at_ns: at_ns + after_ns, duration_ns: 0, host, action: crash });
         }

@@ -9,8 +9,11 @@ use super::client::{Mode, Ordered};
 use super::member::Member;
 use super::phases::{come_to_rest, is_in_doubt, is_sound, living, until};
 use super::setup::{nanos, node_id};
-use super::world::World;
-use crate::net::NetFault;
+use super::world::{Item, World};
+use crate::net::{Latency, NetFault};
+
+/// Nanoseconds after which a question has reached a member.
+const ASKED_NS: u64 = 1_000_000;
 
 /// Terms that may go by until somebody leads, if the patience of candidates differs as it should.
 const TERMS_MAX: u64 = 8;
@@ -81,6 +84,8 @@ pub(super) fn deafness<M: Member>(world: &mut World<M>) -> bool {
     }
     let Some((leader, voters)) = leader_with_spare_voters(world) else { return true };
     let begun = term_of(world);
+    // Where everything takes equally long, only patience tells candidates apart.
+    let pace = world.luck.chance(1, 2).then(|| march(world));
     let others = (0..world.setup.hosts()).filter(|host| *host != leader).collect();
     world.net.strike(world.at, NetFault::PartitionOneWay { from: others, to: [leader].into() }, 16 * election_ns);
     wait(world, 16 * election_ns - 1);
@@ -98,7 +103,109 @@ pub(super) fn deafness<M: Member>(world: &mut World<M>) -> bool {
     }
     world.rows.set_most("terms until another leader", rose);
     world.rows.add("trials with a deaf leader");
+    if let Some(pace) = pace {
+        world.rows.add("trials in lockstep");
+        straggle(world, pace);
+    }
     is_sound(world) && come_to_rest(world, "the group does not come to rest after its leader was deaf")
+}
+
+/// From now on every message, every request of a kind to a disk and every turn takes equally long. Returns the pace before.
+fn march<M: Member>(world: &mut World<M>) -> (Latency, u64) {
+    world.hosts.iter_mut().for_each(|there| there.disk.set_steady(true));
+    let ns = world.setup.shape.latency.median_ns;
+    let latency = world.net.set_latency(Latency { min_ns: ns, median_ns: ns, tail_ns: ns });
+    (latency, std::mem::replace(&mut world.setup.turn_ns_max, 1))
+}
+
+fn straggle<M: Member>(world: &mut World<M>, (latency, turn_ns_max): (Latency, u64)) {
+    world.hosts.iter_mut().for_each(|there| there.disk.set_steady(false));
+    world.net.set_latency(latency);
+    world.setup.turn_ns_max = turn_ns_max;
+}
+
+/// Lets the world go on until this is true; at most for so long. Returns whether it is.
+fn wait_for<M: Member, T>(world: &mut World<M>, span_ns: u64, found: impl Fn(&World<M>) -> Option<T>) -> Option<T> {
+    let end = world.at + span_ns;
+    loop {
+        if let Some(it) = found(world) {
+            return Some(it);
+        }
+        if !world.next_at().is_some_and(|at| at <= end) || !is_sound(world) {
+            return None;
+        }
+        world.advance();
+    }
+}
+
+/// What was held up arrives, and nothing is cut off any more.
+fn reconnect<M: Member>(world: &mut World<M>) {
+    world.net.heal(world.at);
+    while let Some((from, to, copy)) = world.held.release_any() {
+        world.arrives(from, to, copy);
+    }
+}
+
+/// A leader is cut off until somebody begins a new term, and is back before it gives up; and now that candidate is cut off, so
+/// that it is alone with its term. It must find back, although nobody may depose the leader (as etcd's and raft-rs' could not
+/// with pre-votes and check-quorum).
+pub(super) fn unheard<M: Member>(world: &mut World<M>) -> bool {
+    if !is_calm(world) || !world.luck.chance(1, 2) {
+        return true;
+    }
+    let Some((leader, voters)) = leader_with_spare_voters(world) else { return true };
+    let Some(term) = term_at(world, leader) else { return true };
+    let election_ns = nanos(world.setup.settings.raft.election_timeout_max);
+    world.net.strike(world.at, NetFault::Isolate { node: leader }, 4 * election_ns);
+    let stands = |world: &World<M>| voters.iter().copied().find(|host| term_at(world, *host) > Some(term));
+    let candidate = wait_for(world, 3 * election_ns, stands);
+    reconnect(world);
+    if let Some(node) = candidate {
+        world.net.strike(world.at, NetFault::Isolate { node }, 3 * election_ns);
+        wait(world, 3 * election_ns);
+        let leads_on = term_at(world, leader) == Some(term);
+        world.rows.add(if leads_on { "candidates alone with their term" } else { "candidates cut off" });
+    }
+    is_sound(world) && come_to_rest(world, "the group does not come to rest after a candidate was cut off")
+}
+
+fn term_at<M: Member>(world: &World<M>, host: u32) -> Option<u64> {
+    world.hosts[host as usize].member.as_ref().and_then(Member::look).map(|look| look.raft.term())
+}
+
+/// A leader does not run while another one is elected and serves, and when it runs again, the first that it hears are reads. It
+/// must not answer them by what it has: the answers of others are of before.
+pub(super) fn frozen<M: Member>(world: &mut World<M>) -> bool {
+    if !is_calm(world) || !world.luck.chance(1, 2) {
+        return true;
+    }
+    let Some((leader, voters)) = leader_with_spare_voters(world) else { return true };
+    let election_ns = nanos(world.setup.settings.raft.election_timeout_max);
+    let long_ns = 1_000 * election_ns;
+    world.host(leader).paused_until = world.at + long_ns;
+    world.net.strike(world.at, NetFault::Isolate { node: leader }, long_ns);
+    let leads = |world: &World<M>, host: u32| {
+        world.hosts[host as usize].member.as_ref().and_then(Member::look).is_some_and(|look| look.raft.is_leader())
+    };
+    let next = wait_for(world, 16 * election_ns, |world| voters.iter().copied().find(|host| leads(world, *host)));
+    if let Some(next) = next {
+        world.desk.mode = Mode::Script;
+        world.desk.write_script(&[next]);
+        world.wake_clients();
+        wait_for(world, 16 * election_ns, |world| {
+            (world.desk.script.is_empty() && !world.desk.is_busy()).then_some(())
+        });
+        world.desk.read_script(&[leader]);
+        world.wake_clients();
+        wait(world, ASKED_NS);
+        world.rows.add("leaders that were frozen");
+    }
+    let incarnation = world.hosts[leader as usize].incarnation;
+    world.host(leader).paused_until = 0;
+    world.schedule(world.at, Item::Turn { host: leader, incarnation });
+    wait(world, ASKED_NS);
+    reconnect(world);
+    is_sound(world) && come_to_rest(world, "the group does not come to rest after its leader was frozen")
 }
 
 /// Somebody shall lead who has no vote: commands go on all the same.

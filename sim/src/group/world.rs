@@ -144,8 +144,6 @@ pub(crate) struct World<M> {
     pub(super) luck: Rng,
     /// Whether leadership was handed to somebody who can't lead, which must hinder nobody.
     pub(super) astray: bool,
-    /// The last index that was committed when faults stopped.
-    pub(super) healed_at: u64,
 }
 
 impl<M: Member> World<M> {
@@ -189,7 +187,6 @@ impl<M: Member> World<M> {
             replays: Vec::new(),
             luck: seed.split("luck", 0).rng(),
             astray: false,
-            healed_at: 0,
         };
         world.schedule_plan();
         world
@@ -419,6 +416,7 @@ impl<M: Member> World<M> {
         let (oracle, hosts) = (&mut self.oracle, &self.hosts);
         let disk_of = |id| host_of(id).and_then(|host| hosts.get(host as usize)).map(|host| &host.disk);
         oracle.look(self.at, host, &look, &disk_of, &mut self.rows, &mut self.findings);
+        self.judge_time(host, look.ledger.time());
     }
 
     /// After a turn: another one if events wait, else a wake-up at the member's deadline.
@@ -461,6 +459,7 @@ impl<M: Member> World<M> {
             Effect::Halt(reason) => {
                 self.trace.world(at, host, &reason, 0);
                 self.rows.add("halts");
+                self.host(host).refusals += u32::from(matches!(reason, HaltReason::RolledBack { .. }));
                 self.host(host).lost_snapshot = matches!(reason, HaltReason::SnapshotLost { .. });
                 if !self.is_harmed(host) {
                     let text = format!("host {host} halts, and nothing has harmed it: {reason:?}");

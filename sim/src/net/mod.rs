@@ -169,6 +169,11 @@ impl Network {
         self.strikes.clear();
     }
 
+    /// Messages take as long as this says from now on. Returns what was before.
+    pub const fn set_latency(&mut self, latency: Latency) -> Latency {
+        std::mem::replace(&mut self.shape.latency, latency)
+    }
+
     /// What became of all messages so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {

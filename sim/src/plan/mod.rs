@@ -153,6 +153,8 @@ pub enum Action {
         /// Which files.
         target: FileClass,
     },
+    /// All snapshots of the ledger vanish while the node is down.
+    LoseSnapshots,
 }
 
 /// Kinds of faults, as rows of the exercise table.
@@ -191,7 +193,7 @@ pub enum FaultKind {
     DiskFull,
     /// [`Action::Slow`].
     Slow,
-    /// [`Action::Shorten`] and [`Action::LoseFile`].
+    /// [`Action::Shorten`], [`Action::LoseFile`] and [`Action::LoseSnapshots`].
     LostFile,
 }
 
@@ -271,7 +273,7 @@ impl Action {
             Self::FailAppend { .. } => FaultKind::FailAppend,
             Self::DiskFull => FaultKind::DiskFull,
             Self::Slow { .. } => FaultKind::Slow,
-            Self::Shorten { .. } | Self::LoseFile { .. } => FaultKind::LostFile,
+            Self::Shorten { .. } | Self::LoseFile { .. } | Self::LoseSnapshots => FaultKind::LostFile,
         }
     }
 }

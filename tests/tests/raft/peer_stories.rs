@@ -20,7 +20,7 @@ use dps_core::replica::{Answer, Body, Message, Refusal, Replica, Settings};
 use dps_core::time::WallTime;
 
 use crate::group::node;
-use crate::peers::{BEGIN, Peers};
+use crate::peers::{BEGIN, Files, Peers};
 use crate::stories::millis;
 use crate::words::{LEGEND, Named};
 
@@ -84,27 +84,36 @@ fn members_get_to_know_each_other_and_elect() {
     told(&peers, "members_get_to_know_each_other_and_elect");
 }
 
-/// The copy is older than the start that it was taken in: its number is known already.
-#[test]
-fn a_voter_restored_from_an_old_disk() {
-    let (mut peers, leader) = led(3, 3, Settings::STANDARD);
-    let voter = others(&peers, &[leader])[0];
+/// A follower, which was started again since its disk was copied.
+fn copied_one_start_ago(peers: &mut Peers, leader: NodeId) -> (NodeId, Files) {
+    let voter = others(peers, &[leader])[0];
     let old = peers.copy_disk(voter);
     peers.kill(voter);
     peers.start(voter);
     peers.run(millis(100));
+    (voter, old)
+}
+
+/// A member goes on with another disk, until it stops.
+fn stops_on(peers: &mut Peers, voter: NodeId, files: Files) -> HaltReason {
+    peers.kill(voter);
+    peers.replace_disk(voter, files);
+    peers.start(voter);
+    peers.until("it stops", |peers| peers.halted.contains_key(&voter));
+    peers.halted[&voter]
+}
+
+/// The copy is older than the start that it was taken in: its number is known already.
+#[test]
+fn a_voter_restored_from_an_old_disk() {
+    let (mut peers, leader) = led(3, 3, Settings::STANDARD);
+    let (voter, old) = copied_one_start_ago(&mut peers, leader);
     store(&mut peers, leader, "a");
     peers.run(millis(100));
     peers.told.clear();
     peers.tell(&format!("{} is restored from a copy of its disk, which was taken one start ago", Named(voter)));
-    peers.kill(voter);
-    peers.replace_disk(voter, old);
-    peers.start(voter);
-    peers.until("it stops", |peers| peers.halted.contains_key(&voter));
-    let because = |reason: &HaltReason| {
-        matches!(reason, HaltReason::RolledBack { because: Because::EarlierStart { known: 2 }, .. })
-    };
-    assert!(because(&peers.halted[&voter]), "{:?}", peers.halted[&voter]);
+    let reason = stops_on(&mut peers, voter, old);
+    assert!(matches!(reason, HaltReason::RolledBack { because: Because::EarlierStart { known: 2 }, .. }), "{reason:?}");
     store(&mut peers, leader, "b");
     told(&peers, "a_voter_restored_from_an_old_disk");
 }
@@ -146,11 +155,8 @@ fn a_voter_on_an_empty_disk_under_its_old_name() {
     store(&mut peers, leader, "a");
     peers.told.clear();
     peers.tell(&format!("{} is started on an empty disk", Named(voter)));
-    peers.kill(voter);
-    peers.replace_disk(voter, std::collections::BTreeMap::new());
-    peers.start(voter);
-    peers.until("it stops", |peers| peers.halted.contains_key(&voter));
-    assert!(matches!(peers.halted[&voter], HaltReason::RolledBack { because: Because::EarlierStart { known: 1 }, .. }));
+    let reason = stops_on(&mut peers, voter, Files::new());
+    assert!(matches!(reason, HaltReason::RolledBack { because: Because::EarlierStart { known: 1 }, .. }), "{reason:?}");
     told(&peers, "a_voter_on_an_empty_disk_under_its_old_name");
 }
 
@@ -159,18 +165,10 @@ fn a_voter_on_an_empty_disk_under_its_old_name() {
 #[test]
 fn a_voter_that_was_refused_says_so_at_every_start() {
     let (mut peers, leader) = led(3, 3, Settings::STANDARD);
-    let voter = others(&peers, &[leader])[0];
-    let old = peers.copy_disk(voter);
-    peers.kill(voter);
-    peers.start(voter);
-    peers.run(millis(100));
+    let (voter, old) = copied_one_start_ago(&mut peers, leader);
     peers.told.clear();
     peers.tell(&format!("{} is restored from a copy of its disk, which was taken one start ago", Named(voter)));
-    peers.kill(voter);
-    peers.replace_disk(voter, old);
-    peers.start(voter);
-    peers.until("it stops", |peers| peers.halted.contains_key(&voter));
-    let reason = peers.halted[&voter];
+    let reason = stops_on(&mut peers, voter, old);
     assert!(matches!(reason, HaltReason::RolledBack { because: Because::EarlierStart { known: 2 }, .. }), "{reason:?}");
     for id in peers.nodes() {
         peers.kill(id);
@@ -189,11 +187,7 @@ fn a_voter_that_was_refused_says_so_at_every_start() {
 #[test]
 fn a_witness_that_was_started_again_still_knows() {
     let (mut peers, leader) = led(3, 3, Settings::STANDARD);
-    let voter = others(&peers, &[leader])[0];
-    let old = peers.copy_disk(voter);
-    peers.kill(voter);
-    peers.start(voter);
-    peers.run(millis(100));
+    let (voter, old) = copied_one_start_ago(&mut peers, leader);
     peers.told.clear();
     peers.tell("all are down; all but one start on the disks that they had, and that one on an old copy");
     for id in peers.nodes() {

@@ -3,6 +3,7 @@
 //! They look at a member after each step, at each message before it is on its way, and at disks as a loss of power
 //! would leave them.
 
+pub(crate) mod clock;
 pub(crate) mod committed;
 pub(crate) mod complete;
 pub(crate) mod config;
@@ -36,8 +37,10 @@ use crate::plan::Point;
 use crate::trace::{TraceHash, debug};
 
 /// The checkers of groups by name, in the order of the table in ARCHITECTURE.md.
-pub(crate) const CHECKERS: [&str; 16] =
-    ["ES", "LM", "LC", "SMS", "CI", "CQ", "MT", "VOTE", "CFG", "LIN", "XO", "ROUND", "MSG", "MEM", "AO", "HEAL"];
+pub(crate) const CHECKERS: [&str; 18] = [
+    "ES", "LM", "LC", "SMS", "CI", "CQ", "MT", "VOTE", "CFG", "LIN", "XO", "CLOCK", "ROUND", "OLD", "MSG", "MEM", "AO",
+    "HEAL",
+];
 
 /// A hash of what an entry says.
 pub(crate) fn digest(entry: &Entry) -> u64 {

@@ -25,8 +25,7 @@ fn any_memory() -> impl Strategy<Value = Memory> {
     let nodes = prop::collection::btree_map(any::<u8>().prop_map(node), record, 0..=WITNESSED_MAX);
     let because = prop_oneof![
         any::<u64>().prop_map(|known| Because::EarlierStart { known }),
-        any::<[u64; 2]>()
-            .prop_map(|[term, index]| Because::ShorterLog { acknowledged: Position { term, index } }),
+        any::<[u64; 2]>().prop_map(|[term, index]| Because::ShorterLog { acknowledged: Position { term, index } }),
         any::<u64>().prop_map(|told| Because::EarlierTerm { told }),
     ];
     let verdict = (any::<u8>().prop_map(node), because).prop_map(|(by, because)| Verdict { by, because });
