@@ -25,7 +25,7 @@ pub struct RawConfig {
     pub volume_bytes: u64,
     /// A journal segment that has reached this size takes no further record.
     pub segment_bytes: u64,
-    /// Entries of the journal after one snapshot of the ledger before the next is made.
+    /// Entries of the journal after one snapshot of the ledger before the next is made, at least: more if it is large.
     pub snapshot_entries: u64,
     /// Bytes that all puts together may have on their way to a volume.
     pub ingest_bytes_max: u64,
@@ -194,7 +194,7 @@ impl Config {
         self.segment_bytes
     }
 
-    /// Entries of the journal after one snapshot of the ledger before the next is made.
+    /// Entries of the journal after one snapshot of the ledger before the next is made, at least: more if it is large.
     #[must_use]
     pub const fn snapshot_entries(&self) -> u64 {
         self.snapshot_entries

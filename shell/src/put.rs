@@ -1,7 +1,8 @@
 //! Storing a file: reading, hashing and sending overlap, and memory never grows with the file.
 //!
 //! One hop to a blocking thread reads the next blocks and hashes the file; another hashes the blocks before them; the
-//! node meanwhile writes those before that. Bytes are sent only against credit that the node granted.
+//! node meanwhile writes those before that. Bytes are sent only against credit that the node granted. A few bytes that
+//! are in memory take no hop.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Cursor, Read};
@@ -21,10 +22,15 @@ use crate::error::StoreError;
 /// A hop goes on until it has read so many bytes, so that small blocks don't cost a hop each.
 const HOP_BYTES: usize = 1 << 20;
 
+/// What is at hand and no longer than this is read and hashed at once: that takes less than a hop does.
+const AT_HAND_BYTES: u64 = 16 << 10;
+
 /// Something to store.
 pub struct Source {
     reader: Box<dyn Read + Send>,
     size: Option<u64>,
+    /// Whether reading never blocks.
+    at_hand: bool,
 }
 
 impl std::fmt::Debug for Source {
@@ -44,19 +50,19 @@ impl Source {
         if metadata.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Ok(Self { size: declared_size(&metadata), reader: Box::new(file) })
+        Ok(Self { size: declared_size(&metadata), reader: Box::new(file), at_hand: false })
     }
 
     /// Whatever `reader` gives until its end. With a `size`, it must be just so many bytes.
     pub fn reader(reader: impl Read + Send + 'static, size: Option<u64>) -> Self {
-        Self { reader: Box::new(reader), size }
+        Self { reader: Box::new(reader), size, at_hand: false }
     }
 
     /// These bytes.
     #[must_use]
     pub fn bytes(bytes: Bytes) -> Self {
         let size = Some(bytes.len() as u64);
-        Self { reader: Box::new(Cursor::new(bytes)), size }
+        Self { reader: Box::new(Cursor::new(bytes)), size, at_hand: true }
     }
 }
 
@@ -112,10 +118,11 @@ pub(crate) async fn put(
     name: Name,
     expect: Expect,
 ) -> Result<StoredFile, StoreError> {
-    let Source { reader, size } = source;
+    let Source { reader, size, at_hand } = source;
+    let is_short = at_hand && size.is_some_and(|bytes| bytes <= AT_HAND_BYTES);
     let feed = Feed { reader, ingest: Ingest::new(geometry, size) };
     // The first bytes are awaited before the node is asked, so that a pipe that is slow to begin holds no credit.
-    let mut fed = hop(move || feed.read()).await??;
+    let mut fed = if is_short { feed.read()? } else { hop(move || feed.read()).await?? };
     let mut sender = Sender { conversation: link.open(Request::PutOpen { name, expect, size }).await?, credit: 0 };
     let digest = loop {
         match fed {

@@ -1,9 +1,10 @@
 //! How fast a store of its own takes and gives small files: durable puts of 4 KiB and of 256 bytes (which are part of the
 //! ledger), one after the other and 64 at a time, gets of 4 KiB, and how long it takes to open afterwards.
 //!
-//! `cargo run --release -p dps-tests --example store_bench -- DIRECTORY [NAMES]`
+//! `cargo run --release -p dps-tests --example store_bench -- DIRECTORY [NAMES [BYTES]]`
 //!
-//! With NAMES, so many names of 256 bytes are stored first, 100 at a time, and the start that follows is measured.
+//! With NAMES, so many names of BYTES (256 unless told) are stored, 100 at a time, and the start that follows is
+//! measured.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -97,14 +98,14 @@ async fn row(store: &Arc<Store>, what: What, clients: u64, first: u64) -> Result
 }
 
 /// Stores so many names, 100 at a time.
-async fn fill(store: &Arc<Store>, names: u64) -> Result<()> {
+async fn fill(store: &Arc<Store>, names: u64, size: usize) -> Result<()> {
     let begun = Instant::now();
     let mut tasks = Vec::new();
     for client in 0..100 {
         let store = Arc::clone(store);
         tasks.push(tokio::spawn(async move {
             for number in (client..names).step_by(100) {
-                put(&store, number, 256).await?;
+                put(&store, number, size).await?;
             }
             Result::Ok(())
         }));
@@ -112,7 +113,7 @@ async fn fill(store: &Arc<Store>, names: u64) -> Result<()> {
     for task in tasks {
         task.await??;
     }
-    writeln!(io::stdout(), "{names} names in {:.1} s", begun.elapsed().as_secs_f64())?;
+    writeln!(io::stdout(), "{names} names of {size} bytes in {:.1} s", begun.elapsed().as_secs_f64())?;
     Ok(())
 }
 
@@ -122,9 +123,10 @@ async fn main() -> Result<()> {
     let path = arguments.next().ok_or("a directory for the store is needed")?;
     let path = Path::new(&path);
     let names: Option<u64> = arguments.next().map(|text| text.parse()).transpose()?;
+    let size: usize = arguments.next().map_or(Ok(256), |text| text.parse())?;
     let store = Arc::new(open(path).await?);
     if let Some(names) = names {
-        fill(&store, names).await?;
+        fill(&store, names, size).await?;
     } else {
         let count = row(&store, What::Put(4_096), 1, 0).await?;
         row(&store, What::Get(count), 1, 0).await?;

@@ -1,7 +1,8 @@
 //! Appending records to one file, with group commit by outstanding sync (rules J1, J2, J9, J10).
 //!
-//! A flush appends at once, but never issues a second sync while one is outstanding: its completion issues the next.
-//! So every record that came meanwhile shares one sync, and nobody waits for a timer.
+//! A flush never issues a second sync while one is outstanding: its completion issues the next. So every record that
+//! came meanwhile shares one sync, and nobody waits for a timer. Records that only wait for that sync share one append
+//! too, unless they are so many that the disk had better begin with them.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -13,6 +14,7 @@ use super::record::volume::{DropRecord, MarkRecord};
 use super::record::{CHUNK_PREFIX_LEN, Head, Header, Kind, MARK_BODY_LEN, Predecessor, Stamp};
 use super::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::VerifiedChunk;
+use crate::limits::HELD_BYTES_MAX;
 
 /// Bodies at least this long are passed on by reference instead of being copied into the batch.
 const SHARE_BYTES_MIN: usize = 4 << 10;
@@ -274,7 +276,8 @@ impl Writer {
         }
     }
 
-    /// Issues what is due: the append of everything taken, then a sync if none is outstanding.
+    /// Issues what is due: the append of everything taken and a sync, if none is outstanding. While one is, the append
+    /// of [`HELD_BYTES_MAX`] or more.
     pub fn flush(&mut self, out: &mut Vec<(WriterOp, DiskRequest)>) {
         assert!(!matches!(self.target, File::Stage(_)), "a staged file is published instead");
         let all_durable = self.durable_through == self.last_position();
@@ -285,7 +288,9 @@ impl Writer {
         if self.failed().is_some() {
             return;
         }
-        self.append(out);
+        if self.syncing.is_none() || self.offset - self.batch_offset >= HELD_BYTES_MAX {
+            self.append(out);
+        }
         let unsynced = self.issued_through > self.synced_through;
         if unsynced && self.syncing.is_none() {
             let through = self.issued_through;

@@ -50,6 +50,11 @@ impl Name {
     /// # Errors
     /// The first rule that is broken.
     pub fn new(bytes: &[u8]) -> Result<Self, NameError> {
+        Self::check(bytes).map(|text| Self(Arc::from(text)))
+    }
+
+    /// The text of the name that `bytes` are.
+    pub(crate) fn check(bytes: &[u8]) -> Result<&str, NameError> {
         if bytes.is_empty() {
             return Err(NameError::Empty);
         }
@@ -63,7 +68,7 @@ impl Name {
         if text.starts_with(CONTENT_PREFIX) {
             return Err(NameError::Reserved);
         }
-        Ok(Self(Arc::from(text)))
+        Ok(text)
     }
 
     /// The text.

@@ -2,7 +2,8 @@
 //!
 //! [`Stream`] walks a frozen state, [`Loader`] builds the same state from the pieces in order. Every step is bounded on
 //! both sides, however large the ledger is. A loader believes nothing: it judges each entry when it comes, and at the
-//! end compares what it has built with the counts and the two roots that the last piece has.
+//! end compares what it has built with the counts and the two roots that the last piece has. One that reads what its own
+//! node has written leaves out the roots, which are a hash for each node of the trees: see [`Loader::own`].
 //!
 //! One layout, little-endian, from the first byte of a piece to the last:
 //!
@@ -182,6 +183,10 @@ fn frame(kind: u8, number: u64) -> Vec<u8> {
 /// What the last piece says of a state, whose hashes are known.
 fn end_of(state: &State, out: &mut Vec<u8>) {
     state.encode_counts(out);
+    roots_of(state, out);
+}
+
+fn roots_of(state: &State, out: &mut Vec<u8>) {
     out.extend_from_slice(&state.root());
     out.extend_from_slice(&state.sessions_root());
 }

@@ -252,6 +252,18 @@ impl State {
         Some((stat, manifest))
     }
 
+    /// How many entries a snapshot of it has: two for a name with a content of its own.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.tree.len() + self.sessions.tree.len()
+    }
+
+    /// Whether it has none: nothing was ever stored.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// How many names there are.
     #[must_use]
     pub const fn name_count(&self) -> u64 {

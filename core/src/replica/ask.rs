@@ -74,7 +74,8 @@ impl Replica {
             // Of too few nothing is taken: ledger time stands still meanwhile.
             command.set_time(clocks.and_then(|clocks| median(&clocks)).unwrap_or(self.ledger.time()));
         }
-        let command = command.encode().into();
+        // The log keeps it for long, so it takes no more room than it has bytes.
+        let command = command.encode().into_boxed_slice().into();
         self.ask(asked, |ticket| raft::Event::Propose { ticket, command }, out);
     }
 

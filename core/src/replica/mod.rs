@@ -45,14 +45,27 @@ use self::witness::Witness;
 pub struct Settings {
     /// Bounds and timeouts of Raft.
     pub raft: RaftSettings,
-    /// Entries that are applied after one snapshot before the next is made.
+    /// Entries that are applied after one snapshot before the next is made, at least.
     pub snapshot_entries: u64,
 }
 
 impl Settings {
     /// What every real member uses.
     pub const STANDARD: Self = Self { raft: RaftSettings::STANDARD, snapshot_entries: 100_000 };
+
+    /// Commands that are applied after a snapshot of so many entries of the ledger before the next is made: more after
+    /// a large one, since all of it is written each time. So a command costs a bounded number of entries that are
+    /// written for snapshots, however large the ledger gets, and what the log keeps stays a share of the ledger.
+    #[must_use]
+    pub const fn snapshot_distance(&self, ledger_entries: u64) -> u64 {
+        let share = ledger_entries / SNAPSHOT_SHARE;
+        if share > self.snapshot_entries { share } else { self.snapshot_entries }
+    }
 }
+
+/// This many entries of the ledger are written for snapshots for each command, at most: those of eight names. So the
+/// log has a quarter as many commands as the ledger has names, or the least that settings say.
+const SNAPSHOT_SHARE: u64 = 16;
 
 /// What a member must be told, since its disk can't tell it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +158,8 @@ pub struct Replica {
     only_reads: bool,
     closing: Option<Closing>,
     halted: bool,
+    /// Room for effects of Raft and the journal: nothing is in it between two steps of theirs.
+    spare: (Vec<raft::Effect>, Vec<journal::Effect>),
 }
 
 impl Replica {

@@ -272,7 +272,7 @@ impl Recovery {
             Err(bad) => {
                 ends.remove(&index);
                 self.reject(index, bad);
-                (Stage::Content { log, ends, intake: Box::default(), bad: None }, None)
+                (Stage::Content { log, ends, intake: Box::new(Intake::own()), bad: None }, None)
             }
         }
     }
@@ -296,7 +296,7 @@ impl Recovery {
             None => (base.position, Arc::clone(&base.membership)),
         };
         let Founding { id, settings, .. } = self.founding;
-        let snapshot_at = applied.index + settings.snapshot_entries;
+        let snapshot_at = applied.index + settings.snapshot_distance(ledger.len());
         let (incarnation, begins, lacks_state) =
             (self.boot.boot, base.position, applied.index > 0 && snapshot.is_none());
         let raft = Raft::new(
@@ -347,6 +347,7 @@ impl Recovery {
             fetched: None,
             closing: None,
             halted: false,
+            spare: Default::default(),
         };
         Recovered { replica, entries: count, volumes, damages, replicated, readable }
     }
@@ -370,7 +371,7 @@ fn is_alone(log: &Log, id: &NodeId) -> bool {
 
 fn read_ends(log: Box<Log>, left: VecDeque<(u64, u64)>, ends: BTreeMap<u64, End>) -> (Stage, Option<Step>) {
     let Some((index, len)) = left.front().copied() else {
-        return (Stage::Content { log, ends, intake: Box::default(), bad: None }, None);
+        return (Stage::Content { log, ends, intake: Box::new(Intake::own()), bad: None }, None);
     };
     let end_len = END_LEN as u64;
     let len_of_end = u32::try_from(end_len).expect("an end is small");

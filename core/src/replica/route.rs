@@ -71,7 +71,7 @@ impl Replica {
             match work {
                 Work::Raft(event) => self.step_raft(now, event, out),
                 Work::Journal(event) => {
-                    let mut effects = Vec::new();
+                    let mut effects = mem::take(&mut self.spare.1);
                     self.journal.step(now, event, &mut effects);
                     self.route_journal(effects, out);
                 }
@@ -88,7 +88,7 @@ impl Replica {
     pub(super) fn end_turn(&mut self, now: Now, out: &mut Vec<Effect>) {
         loop {
             if self.hears_raft() {
-                let mut effects = Vec::new();
+                let mut effects = mem::take(&mut self.spare.0);
                 self.raft.flush(now, &mut effects);
                 self.route_raft(effects, out);
             }
@@ -98,7 +98,7 @@ impl Replica {
             }
             self.run(now, out);
             self.meet(now, out);
-            let mut effects = Vec::new();
+            let mut effects = mem::take(&mut self.spare.1);
             self.journal.flush(now, &mut effects);
             self.route_journal(effects, out);
             if self.work.is_empty() {
@@ -157,14 +157,18 @@ impl Replica {
         if !self.hears_raft() {
             return;
         }
-        let mut effects = Vec::new();
+        let mut effects = mem::take(&mut self.spare.0);
         self.raft.step(now, event, &mut effects);
         self.route_raft(effects, out);
     }
 
-    fn route_raft(&mut self, effects: Vec<RaftEffect>, out: &mut Vec<Effect>) {
+    fn route_raft(&mut self, mut effects: Vec<RaftEffect>, out: &mut Vec<Effect>) {
+        if effects.is_empty() {
+            self.spare.0 = effects;
+            return;
+        }
         let mut ready = Ready::default();
-        for effect in effects {
+        for effect in effects.drain(..) {
             // A ledger is looked at as it was right after the command that somebody has asked for.
             if !matches!(effect, RaftEffect::Answered { .. }) {
                 self.apply_through(&mut ready, u64::MAX, out);
@@ -193,10 +197,11 @@ impl Replica {
             }
         }
         self.apply_through(&mut ready, u64::MAX, out);
+        self.spare.0 = effects;
     }
 
-    fn route_journal(&mut self, effects: Vec<journal::Effect>, out: &mut Vec<Effect>) {
-        for effect in effects {
+    fn route_journal(&mut self, mut effects: Vec<journal::Effect>, out: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
             match effect {
                 journal::Effect::Disk { op, request } => {
                     let op = self.ops.issue(Owner::Journal(op));
@@ -210,6 +215,7 @@ impl Replica {
                 journal::Effect::Note(note) => out.push(Effect::Note(note)),
             }
         }
+        self.spare.1 = effects;
     }
 
     /// Lets the snapshots do something, and routes what they want.
@@ -283,7 +289,7 @@ impl Replica {
         let (last, state) = self.fetched.take().expect("what is restored was fetched");
         assert_eq!(last, snapshot.last, "and just now");
         (self.ledger, self.applied, self.members) = (*state, last, snapshot.membership);
-        self.snapshot_at = last.index + self.settings.snapshot_entries;
+        self.snapshot_at = last.index + self.settings.snapshot_distance(self.ledger.len());
         if self.lack.take().is_some() {
             out.push(Effect::Note(Note::Member(MemberNote::LedgerFound { index: last.index })));
         }
@@ -358,7 +364,7 @@ impl Replica {
         {
             return;
         }
-        self.snapshot_at = self.applied.index + self.settings.snapshot_entries;
+        self.snapshot_at = self.applied.index + self.settings.snapshot_distance(self.ledger.len());
         let (ledger, last, members) = (self.ledger.clone(), self.applied, Arc::clone(&self.members));
         self.with_snapshots(out, |snapshots, effects| snapshots.make(ledger, last, members, effects));
     }

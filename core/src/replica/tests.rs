@@ -453,6 +453,31 @@ fn snapshots_take_the_place_of_old_segments() {
     assert!(readable.name_count() > 0 && readable.root() != root(&numbers));
 }
 
+/// So that what is written for snapshots is a bounded share of what is stored.
+#[test]
+fn the_next_snapshot_of_a_large_ledger_is_due_later() {
+    let settings = founding(10).settings;
+    assert_eq!([0, 175, 176, 1_600].map(|entries| settings.snapshot_distance(entries)), [10, 10, 11, 100]);
+    let mut desk = Desk::open(TestDisk::default(), 1, 2);
+    let mut entries = 0;
+    for number in 0..80_u64 {
+        let name = Name::new(alloc::format!("name {number}").as_bytes()).unwrap();
+        let (time, manifest) = (WallTime::default(), inline(&number.to_le_bytes()));
+        let command = Command::Put { time, lease: 0, name, expect: Expect::Any, manifest };
+        desk.turn(vec![Event::Propose { ticket: number, volumes: Vec::new(), command }]);
+        desk.run();
+        entries += 2;
+        assert_eq!(desk.replica.ledger().len(), entries);
+    }
+    let made = |note: &Note| if let Note::SnapshotMade { index, .. } = note { Some(*index) } else { None };
+    let made: Vec<u64> = desk.notes.iter().filter_map(made).collect();
+    let even: Vec<u64> = (1..=12).map(|half| 2 * half).collect();
+    assert_eq!(made, [&even[..], &[27, 30, 33, 37, 41, 46, 51, 57, 64, 72]].concat());
+    // A start goes on with the distance of the snapshot that it reads.
+    let (recovered, _) = start(&mut desk.close(), 2, 2, None, None, &mut rng(0)).unwrap();
+    assert_eq!((recovered.replica.applied(), recovered.replica.snapshot_at), (72, 72 + 72 / 8));
+}
+
 /// What is lost is told at every start, and nothing is written that would say where the log goes on without it: the disk
 /// may yet give it back.
 #[test]

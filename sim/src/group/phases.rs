@@ -373,8 +373,12 @@ fn idle<M: Member>(world: &mut World<M>) -> bool {
             if world.hosts[*host as usize].longest > world.oracle.committed.last() {
                 backlog.waiting = 0;
             }
-            let since = world.hosts[*host as usize].caught_up_at.unwrap_or(world.oracle.committed.last());
-            let log = (look.raft.last().index - look.raft.base().index, world.oracle.committed.last() - since);
+            let committed = world.oracle.committed.last();
+            let log = memory::Log {
+                entries: look.raft.last().index - look.raft.base().index,
+                since: committed - world.hosts[*host as usize].caught_up_at.unwrap_or(committed),
+                ledger: look.ledger.len(),
+            };
             memory::check(world.at, *host, backlog, &mut world.findings);
             memory::check_log(world.at, *host, log, &world.setup.settings, &mut world.findings);
         }

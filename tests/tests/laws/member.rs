@@ -39,7 +39,7 @@ fn letter(body: Says) -> Message {
 fn founding() -> Founding {
     let members = Membership::new([node(1), node(2)]).expect("two vote");
     let raft = RaftSettings { trailing_entries: 2, ..RaftSettings::STANDARD };
-    Founding { id: node(1), members: Arc::new(members), settings: Settings { raft, snapshot_entries: 3 } }
+    Founding { id: node(1), members: Arc::new(members), settings: Settings { raft, snapshot_entries: 2 } }
 }
 
 /// The world around a member.

@@ -13,6 +13,9 @@ use crate::disk::{DiskReply, File};
 const DONE: DiskResult = Ok(DiskReply::Done);
 const BAD: DiskResult = Err(DiskError::Io(5));
 
+/// A body that does not wait for a sync.
+const LARGE: &[u8] = &[7; HELD_BYTES_MAX as usize];
+
 fn stamp() -> Stamp {
     Stamp::new(&KEY, FileKind::Journal, 1)
 }
@@ -62,20 +65,43 @@ fn what_comes_during_a_sync_shares_the_next_one() {
     assert!(matches!(first[0].1, DiskRequest::Append { file: File::Journal(1), offset: 0, .. }));
     assert_eq!(first[1].1, DiskRequest::Sync { file: File::Journal(1), directory: true });
     writer.record(Kind::Entry, b"a");
-    assert_eq!(ops(&flush(&mut writer)), [WriterOp::Append { through: 2 }], "no second sync");
+    assert!(flush(&mut writer).is_empty(), "no second sync");
     writer.record(Kind::Entry, b"b");
-    assert_eq!(ops(&flush(&mut writer)), [WriterOp::Append { through: 3 }], "no second sync");
+    assert!(flush(&mut writer).is_empty(), "no second sync");
     writer.done(WriterOp::Append { through: 1 }, &DONE);
     writer.done(WriterOp::Sync { through: 1 }, &DONE);
     assert_eq!(writer.durable_through(), 1, "the sync says nothing of what came later");
     let second = flush(&mut writer);
-    assert_eq!(ops(&second), [WriterOp::Sync { through: 3 }]);
-    assert_eq!(second[0].1, DiskRequest::Sync { file: File::Journal(1), directory: false });
-    writer.done(WriterOp::Append { through: 2 }, &DONE);
+    assert_eq!(ops(&second), [WriterOp::Append { through: 3 }, WriterOp::Sync { through: 3 }]);
+    assert_eq!(second[1].1, DiskRequest::Sync { file: File::Journal(1), directory: false });
     writer.done(WriterOp::Append { through: 3 }, &DONE);
     assert_eq!((writer.durable_through(), writer.is_busy()), (1, true));
     writer.done(WriterOp::Sync { through: 3 }, &DONE);
     assert_eq!((writer.durable_through(), writer.is_busy()), (3, false));
+}
+
+/// What comes during a sync waits for it, but not if it is much.
+#[test]
+fn much_is_appended_while_a_sync_is_outstanding() {
+    let mut writer = create();
+    let first = ops(&flush(&mut writer));
+    let half = vec![7; LARGE.len() / 2];
+    writer.record(Kind::Entry, &half);
+    assert!(flush(&mut writer).is_empty(), "not yet much");
+    writer.record(Kind::Entry, &half);
+    assert_eq!(ops(&flush(&mut writer)), [WriterOp::Append { through: 3 }]);
+    writer.record(Kind::Entry, &half);
+    assert!(flush(&mut writer).is_empty(), "that is counted anew");
+    for op in first {
+        writer.done(op, &DONE);
+    }
+    let second = ops(&flush(&mut writer));
+    assert_eq!(second, [WriterOp::Append { through: 4 }, WriterOp::Sync { through: 4 }]);
+    writer.done(second[0], &DONE);
+    writer.done(second[1], &DONE);
+    assert_eq!(writer.durable_through(), 1, "the append before is not acknowledged");
+    writer.done(WriterOp::Append { through: 3 }, &DONE);
+    assert_eq!((writer.durable_through(), writer.is_busy()), (4, false));
 }
 
 #[test]
@@ -118,7 +144,7 @@ fn a_failure_stops_the_file_whatever_comes_behind_it() {
         let mut writer = started();
         writer.record(Kind::Entry, b"a");
         assert_eq!(ops(&flush(&mut writer)), [append, sync]);
-        writer.record(Kind::Entry, b"b");
+        writer.record(Kind::Entry, LARGE);
         assert_eq!(ops(&flush(&mut writer)), [WriterOp::Append { through: 3 }]);
         for (op, result) in &order {
             writer.done(*op, result);
@@ -138,7 +164,7 @@ fn nothing_is_durable_before_every_append_before_it_is_acknowledged() {
     let mut writer = started();
     writer.record(Kind::Entry, b"a");
     flush(&mut writer);
-    writer.record(Kind::Entry, b"b");
+    writer.record(Kind::Entry, LARGE);
     flush(&mut writer);
     writer.done(WriterOp::Append { through: 3 }, &DONE);
     writer.done(WriterOp::Sync { through: 2 }, &DONE);
@@ -207,6 +233,7 @@ enum Op {
 fn any_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..600u16).prop_map(Op::Record),
+        1 => Just(Op::Record(u16::MAX)),
         4 => Just(Op::Flush),
         6 => Just(Op::Complete),
         1 => Just(Op::Seal),

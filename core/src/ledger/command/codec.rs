@@ -53,6 +53,9 @@ const RENAME_BYTES_MAX: usize = SESSION_HEAD_LEN + 2 * SUBJECT_BYTES_MAX;
 const SESSION_HEAD_LEN: usize = 2 + 8 + 8 + 8 + 1;
 const SUBJECT_BYTES_MAX: usize = 9 + 2 + NAME_BYTES_MAX;
 
+/// Most commands are not longer.
+const USUAL_BYTES: usize = 512;
+
 const KIND_PUT: u8 = 1;
 const KIND_DELETE: u8 = 2;
 const KIND_PUT_LEASED: u8 = 3;
@@ -141,7 +144,7 @@ impl Command {
     /// command could be written but not read again.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL_BYTES);
         out.extend_from_slice(&[COMMAND_LAYOUT, self.kind()]);
         out.extend_from_slice(&self.time().as_nanos().to_le_bytes());
         if let Self::InSession { session, serial, command } = self {

@@ -31,7 +31,11 @@ fn pieces(state: &State, position: &Position) -> Vec<Vec<u8>> {
 }
 
 fn load(pieces: &[Vec<u8>]) -> Result<Option<(State, Position)>, SnapshotError> {
-    let (mut loader, mut last) = (Loader::new(), None);
+    load_by(Loader::new(), pieces)
+}
+
+fn load_by(mut loader: Loader, pieces: &[Vec<u8>]) -> Result<Option<(State, Position)>, SnapshotError> {
+    let mut last = None;
     for piece in pieces {
         last = loader.piece(piece)?;
     }
@@ -214,7 +218,7 @@ fn what_something_relies_on_can_not_be_missing() {
     let head = Head { time: state.time(), applied: state.applied(), clean_floor: state.clean_floor() };
     let starts = entry_starts(piece);
     for left_out in starts.iter().copied().map(Some).chain([None]) {
-        let mut builder = StateBuilder::new(head);
+        let mut builder = StateBuilder::new(head, false);
         let mut result = Ok(());
         let mut alone = left_out.is_none();
         for start in starts.iter().copied() {
@@ -226,7 +230,7 @@ fn what_something_relies_on_can_not_be_missing() {
             } else {
                 result = result.and_then(|()| builder.push(key, value));
                 if key == b"na" && left_out.is_none() {
-                    let mut other = StateBuilder::new(head);
+                    let mut other = StateBuilder::new(head, false);
                     let content = [b"c", inline(b"a").file.as_bytes().as_slice()].concat();
                     let counts_one = [&[2, 1, 0, 0, 0, 0, 0, 0, 0], &*encoded(&inline(b"a"))].concat();
                     assert_eq!(other.push(&content, &counts_one), Ok(()));
@@ -237,6 +241,23 @@ fn what_something_relies_on_can_not_be_missing() {
         }
         let result = result.and_then(|()| builder.finish().map(|_| ()));
         assert_eq!(result.is_ok(), alone, "without the entry at {left_out:?}");
+    }
+}
+
+/// What only a hash of all bytes can prove is left to it; everything else is judged all the same.
+#[test]
+fn of_its_own_snapshot_a_node_believes_the_roots_and_nothing_else() {
+    let mut pieces = pieces(&rich(), &position());
+    let last = pieces.len() - 1;
+    pieces[last][FRAME_LEN + END_LEN - 1] ^= 1;
+    assert_eq!(load(&pieces).err(), Some(SnapshotError::Mismatch));
+    let (state, found) = load_by(Loader::own(), &pieces).unwrap().unwrap();
+    assert_eq!(found, position());
+    assert_same(&state, &rich());
+    for counted in 0..END_LEN - 2 * HASH_LEN {
+        let mut pieces = pieces.clone();
+        pieces[last][FRAME_LEN + counted] ^= 1;
+        assert_eq!(load_by(Loader::own(), &pieces).err(), Some(SnapshotError::Mismatch), "byte {counted}");
     }
 }
 
@@ -254,8 +275,11 @@ proptest! {
             index += step;
             state.apply(index, &command);
         }
-        let (loaded, _) = load(&pieces(&state, &position())).unwrap().unwrap();
-        assert_same(&loaded, &state);
+        let pieces = pieces(&state, &position());
+        for loader in [Loader::new(), Loader::own()] {
+            let (loaded, _) = load_by(loader, &pieces).unwrap().unwrap();
+            assert_same(&loaded, &state);
+        }
     }
 
     /// A change of any byte is refused, but for those that the ledger says nothing of: the position and the index.

@@ -92,16 +92,19 @@ impl State {
     /// One name more means this content. Its manifest replaces the one that is known, and it is not missing any more:
     /// its chunks were just proven durable.
     pub(super) fn hold(&mut self, manifest: &Manifest) {
-        let (file, floor) = (manifest.file, self.clean_floor());
-        if self.held_content(&file).is_none() {
-            let content = Content { manifest: manifest.clone(), names: 0, tombstones: 0, floor };
-            self.tree.insert(&content_key(&file), Value::Content(Box::new(content)));
-        }
-        self.change_content(&file, |content| {
-            content.manifest.clone_from(manifest);
-            content.names += 1;
-            content.floor = floor;
-        });
+        let (key, floor) = (content_key(&manifest.file), self.clean_floor());
+        let Some(content) = self.tree.get_mut(&key).map(Value::as_content_mut) else {
+            let content = Content { manifest: manifest.clone(), names: 1, tombstones: 0, floor };
+            content.count(floor, &mut self.counts);
+            self.tree.insert(&key, Value::Content(Box::new(content)));
+            return;
+        };
+        let before = content.weight(floor);
+        content.manifest.clone_from(manifest);
+        content.names += 1;
+        content.floor = floor;
+        let after = content.weight(floor);
+        self.recount(before, after);
     }
 
     /// A name that meant this content leaves a tombstone that keeps it.
@@ -144,6 +147,11 @@ impl State {
         if content.names == 0 && content.tombstones == 0 {
             self.tree.remove(&key);
         }
+        self.recount(before, after);
+    }
+
+    /// A content counts otherwise than before.
+    const fn recount(&mut self, before: Weight, after: Weight) {
         let counts = &mut self.counts;
         counts.contents = counts.contents + after.named - before.named;
         counts.live_bytes = counts.live_bytes + after.live_bytes - before.live_bytes;

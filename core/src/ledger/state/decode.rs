@@ -21,14 +21,14 @@ use crate::time::WallTime;
 
 impl Value {
     /// The value that `bytes` are, from the first to the last, under a key of `namespace`; `None` if they are none.
-    /// Total.
-    pub(super) fn decode(namespace: u8, bytes: &[u8]) -> Option<Self> {
+    /// Total. Content is not hashed if it is `proven` to be what was hashed before.
+    pub(super) fn decode(namespace: u8, bytes: &[u8], proven: bool) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let value = Self::decode_kind(namespace, &mut reader).ok()??;
+        let value = Self::decode_kind(namespace, &mut reader, proven).ok()??;
         (reader.remaining() == 0).then_some(value)
     }
 
-    fn decode_kind(namespace: u8, reader: &mut Reader<'_>) -> Result<Option<Self>, Truncated> {
+    fn decode_kind(namespace: u8, reader: &mut Reader<'_>, proven: bool) -> Result<Option<Self>, Truncated> {
         let kind = reader.u8()?;
         Ok(Some(match (namespace, kind) {
             (NAMESPACE_NAMES, VALUE_NAME | VALUE_NAME_EXPIRING) => {
@@ -44,7 +44,8 @@ impl Value {
                     return Ok(None);
                 }
                 let rest = reader.bytes(reader.remaining())?;
-                let Ok(manifest) = manifest_codec::decode(rest) else { return Ok(None) };
+                let decode = if proven { manifest_codec::decode_proven } else { manifest_codec::decode };
+                let Ok(manifest) = decode(rest) else { return Ok(None) };
                 Self::Content(Box::new(Content { manifest, names, tombstones, floor }))
             }
             (NAMESPACE_TOMBSTONES, VALUE_TOMBSTONE | VALUE_TOMBSTONE_EXPIRED) => {

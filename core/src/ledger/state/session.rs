@@ -105,7 +105,6 @@ impl SessionValue {
 }
 
 /// Sessions on their way out of a snapshot, in the order of their keys.
-#[derive(Default)]
 pub(super) struct SessionsBuilder {
     builder: Builder<SessionValue>,
     /// By identifier: the session, the highest serial that was found, and whether its place was.
@@ -114,6 +113,11 @@ pub(super) struct SessionsBuilder {
 }
 
 impl SessionsBuilder {
+    /// None yet. With `hashed` their hashes are computed on the way.
+    pub(super) fn new(hashed: bool) -> Self {
+        Self { builder: Builder::new(hashed), sessions: BTreeMap::new(), uses: 0 }
+    }
+
     /// Takes the next entry. `None` if it can't be one.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8], applied: u64) -> Option<()> {
         let (namespace, rest) = key.split_first()?;

@@ -89,6 +89,9 @@ impl State {
 
     /// All tombstones of a name with their versions, the newest last.
     fn tombstones_of(&self, name: &Name) -> Vec<(u64, Tombstone)> {
+        if self.counts.tombstones == 0 {
+            return Vec::new();
+        }
         let mut scan = self.tree.scan(&tombstones_key(name), None);
         let mut found = Vec::new();
         while let Some(value) = scan.advance() {

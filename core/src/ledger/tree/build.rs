@@ -1,4 +1,5 @@
-//! Building a tree from entries in the order of their keys: each node is made once, and hashed when it is complete.
+//! Building a tree from entries in the order of their keys: each node is made once, and hashed when it is complete if
+//! the hashes are needed at once.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -16,6 +17,8 @@ pub(crate) struct Builder<V> {
     /// The last key.
     key: Vec<u8>,
     len: u64,
+    /// Whether nodes are hashed.
+    hashed: bool,
     /// Scratch space.
     buffer: Vec<u8>,
 }
@@ -35,14 +38,13 @@ struct Open<V> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfOrder;
 
-impl<V> Default for Builder<V> {
-    fn default() -> Self {
-        let root = Open { above: 0, key_len: 0, value: None, children: Vec::new() };
-        Self { open: vec![root], key: Vec::new(), len: 0, buffer: Vec::new() }
-    }
-}
-
 impl<V: TreeValue> Builder<V> {
+    /// A tree with nothing in it yet. With `hashed` its hashes are computed on the way.
+    pub(crate) fn new(hashed: bool) -> Self {
+        let root = Open { above: 0, key_len: 0, value: None, children: Vec::new() };
+        Self { open: vec![root], key: Vec::new(), len: 0, hashed, buffer: Vec::new() }
+    }
+
     /// Adds an entry behind all others. Costs the nodes that it completes.
     pub(crate) fn push(&mut self, key: &[u8], value: V) -> Result<(), OutOfOrder> {
         if key <= &*self.key || key.len() > TREE_KEY_BYTES_MAX {
@@ -65,7 +67,7 @@ impl<V: TreeValue> Builder<V> {
         find(&children[at].node, tail)
     }
 
-    /// The tree, with all its hashes.
+    /// The tree.
     pub(crate) fn finish(mut self) -> Tree<V> {
         self.close(0);
         let root = self.open.pop().expect("the root is never closed before");
@@ -98,7 +100,9 @@ impl<V: TreeValue> Builder<V> {
         children.shrink_to_fit();
         let label: Box<[u8]> = self.key[above..key_len].into();
         let node = Node { label, value, children, hash: HashCell::default() };
-        node.hash.set(&node_hash(&node, &mut self.buffer));
+        if self.hashed {
+            node.hash.set(&node_hash(&node, &mut self.buffer));
+        }
         Arc::new(node)
     }
 }
@@ -115,14 +119,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_built_tree_is_the_tree(entries in prop::collection::btree_map(any_key(), any::<u16>(), 0..60)) {
-            let (mut builder, mut tree) = (Builder::default(), Tree::new());
+        fn a_built_tree_is_the_tree(
+            entries in prop::collection::btree_map(any_key(), any::<u16>(), 0..60),
+            hashed in any::<bool>(),
+        ) {
+            let (mut builder, mut tree) = (Builder::new(hashed), Tree::new());
             for (key, value) in &entries {
                 prop_assert_eq!(builder.push(key, *value), Ok(()));
                 tree.insert(key, *value);
             }
             let built = builder.finish();
             built.check();
+            prop_assert_eq!(built.root.hash.get().is_some(), hashed);
             prop_assert_eq!((built.root(), built.len()), (tree.root(), tree.len()));
             for (key, value) in &entries {
                 prop_assert_eq!(built.get(key), Some(value));
@@ -131,7 +139,7 @@ mod tests {
 
         #[test]
         fn a_key_that_is_not_greater_is_refused(entries in prop::collection::vec(any_key(), 1..20)) {
-            let (mut builder, mut kept) = (Builder::default(), BTreeMap::new());
+            let (mut builder, mut kept) = (Builder::new(true), BTreeMap::new());
             for key in entries {
                 let ascends = kept.last_key_value().is_none_or(|(last, ())| *last < key);
                 prop_assert_eq!(builder.push(&key, 0_u16).is_ok(), ascends);
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn keys_have_their_bounds() {
-        let mut builder = Builder::default();
+        let mut builder = Builder::new(true);
         assert_eq!(builder.push(&[], 0_u16), Err(OutOfOrder));
         assert_eq!(builder.push(&[1; TREE_KEY_BYTES_MAX + 1], 0), Err(OutOfOrder));
         assert_eq!(builder.push(&[1; TREE_KEY_BYTES_MAX], 0), Ok(()));

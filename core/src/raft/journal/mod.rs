@@ -29,7 +29,7 @@ use crate::disk::record::{FileKind, HEADER_LEN, Head, Kind, Predecessor, Stamp};
 use crate::disk::stray::Strays;
 use crate::disk::writer::{Writer, WriterOp};
 use crate::disk::{DiskError, DiskRequest, DiskResult, File};
-use crate::limits::{RELIED_VOLUMES_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
+use crate::limits::{PUT_VOLUMES_MAX, RELIED_VOLUMES_MAX, STEP_BYTES_MAX, STEP_ITEMS_MAX};
 use crate::machine::Machine;
 use crate::note::Note;
 use crate::time::{Instant, Now};
@@ -49,7 +49,7 @@ pub enum Event {
     /// Something is to become durable, after all before it.
     Persist(Box<Write>),
     /// By volume, the positions that an entry of a write that is to come relies on (rule J6); at most
-    /// [`PUT_VOLUMES_MAX`](crate::limits::PUT_VOLUMES_MAX).
+    /// [`PUT_VOLUMES_MAX`]. What is said before the next write is one record, as far as it fits.
     Rely(Vec<(u64, u64)>),
     /// What was in doubt at the start is settled (rule R2).
     Resolved,
@@ -104,7 +104,7 @@ enum Item {
     Base(Base, bool),
     Cut(Cut),
     Entry(Entry),
-    Rely(Vec<(u64, u64)>),
+    Rely(BTreeMap<u64, u64>),
     Resolved,
     /// All of the write with this number is before it.
     End(u64),
@@ -243,10 +243,27 @@ impl Journal {
         self.queue.push_back(Item::End(number));
     }
 
-    fn accept(&mut self, item: Item) {
+    fn resolve(&mut self) {
         if self.failed.is_none() && !self.closing {
-            self.queue.push_back(item);
+            self.queue.push_back(Item::Resolved);
         }
+    }
+
+    /// What entries that come later rely on. All of it was durable before it was said, so what was said for several
+    /// entries may be one record before the first of them: the largest position of each volume counts for all.
+    fn rely(&mut self, volumes: Vec<(u64, u64)>) {
+        if volumes.is_empty() || self.failed.is_some() || self.closing {
+            return;
+        }
+        if let Some(Item::Rely(relied)) = self.queue.back_mut() {
+            let more = volumes.iter().filter(|(volume, _)| !relied.contains_key(volume)).count();
+            if relied.len() + more <= PUT_VOLUMES_MAX {
+                return raise(relied, volumes);
+            }
+        }
+        let mut relied = BTreeMap::new();
+        raise(&mut relied, volumes);
+        self.queue.push_back(Item::Rely(relied));
     }
 
     /// Appends what waits, as far as segments and the turn allow.
@@ -310,10 +327,9 @@ impl Journal {
                 self.segment.as_mut().expect("a segment is open").has_entry(entry.position.index);
             }
             Item::Rely(volumes) => {
-                if !volumes.is_empty() {
-                    self.record(Kind::Rely, &codec::encode_rely(&volumes));
-                    raise(&mut self.floors, volumes);
-                }
+                let volumes = Vec::from_iter(volumes);
+                self.record(Kind::Rely, &codec::encode_rely(&volumes));
+                raise(&mut self.floors, volumes);
             }
             Item::Resolved => {
                 if self.state.doubt.take().is_some() || !self.state.vote_certain {
@@ -464,8 +480,8 @@ impl Machine for Journal {
             Event::DiskDone { op: Op::Catalog, result } => self.removal.published(&result, out),
             Event::DiskDone { op: Op::Remove, result } => self.removal.removed(&result, out),
             Event::Persist(write) => self.persist(*write),
-            Event::Rely(volumes) => self.accept(Item::Rely(volumes)),
-            Event::Resolved => self.accept(Item::Resolved),
+            Event::Rely(volumes) => self.rely(volumes),
+            Event::Resolved => self.resolve(),
             Event::Close => self.closing = true,
         }
     }

@@ -235,6 +235,42 @@ fn a_write_goes_in_its_order_and_is_told_when_append_and_sync_are_done() {
     assert_eq!(desk.kinds(1), expected);
 }
 
+/// All that the entries of one turn rely on, as far as a record goes.
+#[test]
+fn what_a_turn_relies_on_is_one_record() {
+    let mut desk = Desk::empty(LONG, 1);
+    for position in [5, 9, 7] {
+        desk.step(Event::Rely(vec![(4, position)]));
+    }
+    desk.step(Event::Rely(vec![]));
+    desk.step(Event::Rely(vec![(2, 1), (4, 8)]));
+    desk.persist(entries(1, 1, 1..=4));
+    // What is said behind a write is of later ones.
+    desk.step(Event::Rely(vec![(3, 6)]));
+    desk.write(entries(2, 1, 5..=5));
+    let kinds = desk.kinds(1);
+    let expected = [Kind::Head, Kind::State, Kind::Rely, Kind::Log, Kind::Log, Kind::Log, Kind::Log];
+    assert_eq!(kinds, [&expected[..], &[Kind::Rely, Kind::Log]].concat());
+    let recovered = start(desk.disk, 2, LONG, &group(1)).recovered;
+    assert_eq!(recovered.volumes, [(2, 1), (3, 6), (4, 9)].into());
+    assert_eq!(recovered.entries.len(), 5);
+}
+
+#[test]
+fn what_a_turn_relies_on_takes_as_many_records_as_it_must() {
+    let most = PUT_VOLUMES_MAX as u64;
+    let mut desk = Desk::empty(LONG, 1);
+    desk.step(Event::Rely((1..=most).map(|volume| (volume, 1)).collect()));
+    desk.step(Event::Rely(vec![(1, 2)]));
+    desk.step(Event::Rely(vec![(most, 3), (most + 1, 1)]));
+    desk.write(entries(1, 1, 1..=1));
+    assert_eq!(desk.kinds(1), [Kind::Head, Kind::State, Kind::Rely, Kind::Rely, Kind::Log]);
+    let volumes = start(desk.disk, 2, LONG, &group(1)).recovered.volumes;
+    assert_eq!(volumes.len() as u64, most + 1);
+    let raised = [1, 2, most, most + 1].map(|volume| volumes[&volume]);
+    assert_eq!(raised, [2, 1, 3, 1]);
+}
+
 #[test]
 fn writes_share_a_sync_and_only_one_is_outstanding() {
     let mut desk = Desk::empty(LONG, 1);
@@ -244,16 +280,14 @@ fn writes_share_a_sync_and_only_one_is_outstanding() {
         desk.persist(entries(number, 1, number..=number));
         desk.flush();
     }
-    assert_eq!(desk.requests(), ["append", "sync", "append", "append", "append", "append"]);
+    assert_eq!(desk.requests(), ["append", "sync"]);
     desk.complete();
     desk.complete();
     assert_eq!(desk.persisted, 1);
-    for _ in 0..4 {
-        desk.complete();
-    }
-    assert_eq!(desk.persisted, 1, "what is not synced is not durable");
     desk.flush();
-    assert_eq!(desk.requests(), ["sync"]);
+    assert_eq!(desk.requests(), ["append", "sync"]);
+    desk.complete();
+    assert_eq!(desk.persisted, 1, "what is not synced is not durable");
     desk.complete();
     assert_eq!(desk.persisted, 5, "one completion stands for all");
 }

@@ -145,11 +145,22 @@ impl core::fmt::Debug for Intake {
 
 impl Default for Intake {
     fn default() -> Self {
-        Self { loader: Loader::new(), hash: Sha256::new(), rest: Vec::new(), whole: 0, loaded: None }
+        Self::of(Loader::new())
     }
 }
 
 impl Intake {
+    fn of(loader: Loader) -> Self {
+        Self { loader, hash: Sha256::new(), rest: Vec::new(), whole: 0, loaded: None }
+    }
+
+    /// A content that this member has written, or judged before it wrote it: what it hashes to, which its end says,
+    /// proves that it is still that.
+    #[must_use]
+    pub fn own() -> Self {
+        Self::of(Loader::own())
+    }
+
     /// Bytes that came in.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
@@ -162,21 +173,36 @@ impl Intake {
     /// The first thing that is wrong with them. Nothing more may be taken then.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), BadSnapshot> {
         self.hash.update(bytes);
-        self.rest.extend_from_slice(bytes);
-        loop {
+        if self.rest.is_empty() {
+            let whole = self.blocks(bytes)?;
+            self.rest.extend_from_slice(&bytes[whole..]);
+        } else {
+            let mut joined = core::mem::take(&mut self.rest);
+            joined.extend_from_slice(bytes);
+            let whole = self.blocks(&joined)?;
+            joined.drain(..whole);
+            self.rest = joined;
+        }
+        Ok(())
+    }
+
+    /// Takes the whole blocks that `bytes` begin with, and says how many bytes they are.
+    fn blocks(&mut self, bytes: &[u8]) -> Result<usize, BadSnapshot> {
+        let mut left = bytes;
+        while let Some((head, after)) = left.split_first_chunk::<FRAME_LEN>() {
             let bad = BadSnapshot::Block { offset: self.whole };
-            let Some((head, after)) = self.rest.split_first_chunk::<FRAME_LEN>() else { return Ok(()) };
             let len = body_len(head, PIECE).ok_or(bad)?;
-            let Some(body) = after.get(..len) else { return Ok(()) };
+            let Some((body, after)) = after.split_at_checked(len) else { break };
             if !is_whole(head, body) {
                 return Err(bad);
             }
             if let Some(loaded) = self.loader.piece(body)? {
                 self.loaded = Some(loaded);
             }
-            self.rest.drain(..FRAME_LEN + len);
+            left = after;
             self.whole += (FRAME_LEN + len) as u64;
         }
+        Ok(bytes.len() - left.len())
     }
 
     /// The ledger, and what the snapshot is of.

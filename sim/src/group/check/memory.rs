@@ -14,12 +14,23 @@ pub(crate) fn check(at: u64, host: u32, backlog: Backlog, findings: &mut Finding
     }
 }
 
-/// Judges the length of a member's log, with how much was committed since nothing fails any more: where that is enough
-/// for several snapshots, what they cover is gone.
-pub(crate) fn check_log(at: u64, host: u32, log: (u64, u64), settings: &Settings, findings: &mut Findings) {
-    let (entries, since) = log;
-    let most = 5 * settings.snapshot_entries + settings.raft.trailing_entries + 20;
-    if since > 4 * settings.snapshot_entries && entries > most {
+/// What is known of a member's log.
+#[derive(Clone, Copy)]
+pub(crate) struct Log {
+    /// How many entries it has.
+    pub(crate) entries: u64,
+    /// How many were committed since nothing fails any more.
+    pub(crate) since: u64,
+    /// How many entries of the ledger a snapshot has.
+    pub(crate) ledger: u64,
+}
+
+/// Judges the length of a member's log: where enough was committed for several snapshots, what they cover is gone.
+pub(crate) fn check_log(at: u64, host: u32, log: Log, settings: &Settings, findings: &mut Findings) {
+    let Log { entries, since, ledger } = log;
+    let distance = settings.snapshot_distance(ledger);
+    let most = 5 * distance + settings.raft.trailing_entries + 20;
+    if since > 4 * distance && entries > most {
         let text = format!("the log of host {host} has {entries} entries, and snapshots should leave {most}");
         findings.correctness("MEM", at, text);
     }
@@ -34,11 +45,13 @@ mod tests {
         let mut findings = Findings::default();
         check(0, 0, Backlog::default(), &mut findings);
         let settings = Settings { snapshot_entries: 5, ..Settings::STANDARD };
-        check_log(0, 0, (4_100, 21), &settings, &mut findings);
-        check_log(0, 0, (9_999, 20), &settings, &mut findings);
+        let log = |entries, since, ledger| Log { entries, since, ledger };
+        check_log(0, 0, log(4_100, 21, 47), &settings, &mut findings);
+        check_log(0, 0, log(9_999, 20, 47), &settings, &mut findings);
+        check_log(0, 0, log(4_200, 21, 960), &settings, &mut findings);
         assert!(findings.is_empty());
         check(0, 0, Backlog { in_flight: 1, ..Backlog::default() }, &mut findings);
-        check_log(0, 0, (4_200, 21), &settings, &mut findings);
+        check_log(0, 0, log(4_200, 21, 47), &settings, &mut findings);
         assert_eq!(findings.into_violations().len(), 2);
     }
 }
