@@ -356,6 +356,9 @@ impl Replica {
     /// Makes a snapshot when it is time.
     fn make_snapshot(&mut self, out: &mut Vec<Effect>) {
         let due = self.applied.index >= self.snapshot_at && self.applied.index > self.snapshots.newest();
+        if due && !self.raft.lacks_state() {
+            self.snapshots.overtaken(self.applied.index);
+        }
         if !due
             || self.snapshots.is_tight()
             || self.snapshots.is_busy()

@@ -168,10 +168,52 @@ impl Snapshots {
         self.end_fetch(out);
     }
 
+    /// Everything up to this index is applied. A snapshot of less is of no use any more: nobody offers it again, so that a
+    /// part that was lost would be waited for for ever, and no snapshot would be made meanwhile.
+    pub(in crate::replica) fn overtaken(&mut self, index: u64) {
+        let of_no_use =
+            |fetching: &mut Fetching| matches!(fetching.phase, Phase::Asking) && fetching.snapshot.last.index <= index;
+        self.fetching.take_if(of_no_use);
+    }
+
     fn end_fetch(&mut self, out: &mut Vec<Effect>) {
         let fetching = self.fetching.take().expect("a snapshot is being fetched");
         if let Some((from, snapshot)) = fetching.next {
             self.begin_fetch(from, snapshot, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::sync::Arc;
+    use alloc::vec;
+
+    use super::*;
+    use crate::disk::DiskReply;
+    use crate::raft::entry::Position;
+    use crate::raft::membership::Membership;
+
+    #[test]
+    fn what_is_fetched_goes_once_the_log_has_overtaken_it() {
+        let from = NodeId::from_bytes([2; 20]);
+        let membership = Arc::new(Membership::new([from]).unwrap());
+        let snapshot = Snapshot { last: Position { term: 3, index: 44 }, membership, digest: [7; 32], bytes: 9 };
+        let (mut snapshots, mut out) = (Snapshots::new([1; 16], BTreeMap::new(), vec![]), vec![]);
+        snapshots.fetch(from, snapshot.clone(), &mut out);
+        snapshots.overtaken(44);
+        assert!(snapshots.is_busy(), "its left-overs are being removed");
+        snapshots.fetched_more(&Ok(DiskReply::Done), &mut out);
+        snapshots.overtaken(43);
+        assert!(snapshots.is_busy(), "it is still of use");
+        snapshots.overtaken(44);
+        assert!(!snapshots.is_busy());
+        let piece = Piece { index: 44, digest: [7; 32], offset: 0 };
+        out.clear();
+        snapshots.part(from, piece, Bytes::from_static(b"late part"), &mut out);
+        assert!(matches!(out[..], [Effect::Note(_)]), "a part that comes late changes nothing: {out:?}");
+        snapshots.fetch(from, snapshot, &mut out);
+        assert!(snapshots.is_busy(), "it is fetched anew when it is offered again");
     }
 }
