@@ -6,16 +6,13 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use dps_bench::Group;
-use dps_bench::ours::Ours;
 use dps_bench::peer::Peer;
 use serde::Serialize;
+use sim::bench::{IN_FLIGHT, PASSES, Trio, count};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-/// Passes of which the best counts, so that what else the machine does counts least.
-const PASSES: usize = 5;
 
 #[derive(Serialize)]
 struct Row {
@@ -29,7 +26,7 @@ struct Row {
 }
 
 fn measure<G: Group>(who: &'static str, what: &'static str, in_flight: u64, run: fn(&mut G, u64, u64)) -> Row {
-    let count = if in_flight == 1 { 100_000 } else { 400_000 };
+    let count = count(in_flight);
     let mut best: Option<Row> = None;
     for _ in 0..PASSES {
         let mut group = G::new();
@@ -57,11 +54,11 @@ fn measure<G: Group>(who: &'static str, what: &'static str, in_flight: u64, run:
 fn main() -> std::io::Result<()> {
     let json = std::env::args().any(|arg| arg == "--json");
     let mut out = std::io::stdout().lock();
-    for in_flight in [1, 64, 256] {
+    for in_flight in IN_FLIGHT {
         for row in [
-            measure::<Ours>("dps", "commit", in_flight, Ours::commit),
+            measure::<Trio>("dps", "commit", in_flight, Trio::commit),
             measure::<Peer>("raft-rs", "commit", in_flight, Peer::commit),
-            measure::<Ours>("dps", "read", in_flight, Ours::read),
+            measure::<Trio>("dps", "read", in_flight, Trio::read),
             measure::<Peer>("raft-rs", "read", in_flight, Peer::read),
         ] {
             if json {

@@ -1,13 +1,8 @@
 //! Parts of dps measured beside their peers, in one run: what a figure means depends on the machine.
 
-pub mod ours;
 pub mod peer;
 
-/// Bytes of a command.
-pub const PAYLOAD_BYTES: usize = 256;
-
-/// Entries after which a log is compacted.
-pub const COMPACT_AFTER: u64 = 8_192;
+use sim::bench::Trio;
 
 /// Three nodes in memory that commit commands.
 pub trait Group {
@@ -19,4 +14,23 @@ pub trait Group {
     fn read(&mut self, count: u64, in_flight: u64);
     /// Messages that were sent so far.
     fn messages(&self) -> u64;
+}
+
+/// Ours is the one of `sim bench`.
+impl Group for Trio {
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn commit(&mut self, count: u64, in_flight: u64) {
+        Self::commit(self, count, in_flight);
+    }
+
+    fn read(&mut self, count: u64, in_flight: u64) {
+        Self::read(self, count, in_flight);
+    }
+
+    fn messages(&self) -> u64 {
+        Self::messages(self)
+    }
 }

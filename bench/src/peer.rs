@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use raft::eraftpb::{Entry, EntryType, Message};
 use raft::storage::MemStorage;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use sim::bench::{COMPACT_AFTER, PAYLOAD_BYTES};
 use slog::{Discard, Logger, o};
 
-use crate::{COMPACT_AFTER, Group, PAYLOAD_BYTES};
+use crate::Group;
 
 struct Host {
     raw: RawNode<MemStorage>,

@@ -60,12 +60,12 @@ impl Rng {
     /// When `bound` is zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing is below zero");
-        let threshold = bound.wrapping_neg() % bound;
         loop {
             let product = u128::from(self.next_u64()) * u128::from(bound);
             #[expect(clippy::cast_possible_truncation, reason = "the low half is what the method compares")]
             let low = product as u64;
-            if low >= threshold {
+            // What is to be rejected is below the bound, so that a division is nearly never needed.
+            if low >= bound || low >= bound.wrapping_neg() % bound {
                 return u64::try_from(product >> 64).expect("the high half of a product below 2^128 is 64 bits");
             }
         }

@@ -106,7 +106,7 @@ fn messages() -> [(&'static str, Message); 8] {
             "conflict",
             Body::AppendReply { session, result: Appended::Conflict { prev: 15, hint }, counts: true, clock: 0 },
         ),
-        ("install", Body::Install { session, snapshot }),
+        ("install", Body::Install { session, snapshot: snapshot.into() }),
         ("heartbeat", Body::Heartbeat { session, commit: 16, round: 31 }),
         ("read-reply", Body::ReadReply { asker: 2, ticket: 41, index: Some(0) }),
         ("stale", Body::Stale),

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::group::GroupSetup;
 use crate::plan::Plan;
 use crate::swarm::{SwarmOptions, swarm};
-use crate::{RunOptions, RunResult, Scenario, Setup, mutants, report, run};
+use crate::{RunOptions, RunResult, Scenario, Setup, bench, mutants, report, run};
 
 /// Lines of the trace that a failure shows.
 const TRACE_LINES: usize = 60;
@@ -34,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run many seeds and print what they exercised.
     Swarm(SwarmArgs),
+    /// Measure in memory, without faults and in real time, what a command and a read take.
+    Bench(BenchArgs),
     /// Put known mistakes into a copy of the sources and see which of them are noticed.
     Mutants(mutants::Args),
 }
@@ -82,6 +84,17 @@ struct SwarmArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// What to measure. There is `raft`: three nodes that commit commands of 256 bytes and confirm reads, 1, 64 and 256
+    /// at a time.
+    #[arg(long, value_enum, default_value_t = Scenario::Raft)]
+    scenario: Scenario,
+    /// Print a line of JSON for each row.
+    #[arg(long)]
+    json: bool,
+}
+
 /// A decimal number, or the first 64 bits of a commit hash.
 fn parse_seed(text: &str) -> Result<u64, String> {
     if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -104,6 +117,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         None => run_command(&cli.run).map(ExitCode::from),
         Some(Command::Swarm(args)) => swarm_command(&args).map(ExitCode::from),
+        Some(Command::Bench(args)) => bench_command(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Mutants(args)) => mutants::command(&args, &mut io::stdout(), &mut io::stderr()),
     };
     match outcome {
@@ -199,6 +213,11 @@ fn swarm_command(args: &SwarmArgs) -> anyhow::Result<u8> {
         return Ok(failed.class().map_or(EXIT_FAILED, crate::Class::exit_code));
     }
     Ok(if result.below_floor().is_empty() { 0 } else { EXIT_FAILED })
+}
+
+fn bench_command(args: &BenchArgs) -> anyhow::Result<()> {
+    let rows = bench::measure(args.scenario)?;
+    print(&if args.json { bench::json(&rows) } else { bench::text(&rows) })
 }
 
 #[cfg(test)]

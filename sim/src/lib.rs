@@ -3,6 +3,7 @@
 //! [`run`] is one run. The same seed gives the same [`RunResult::trace_hash`] on any machine and in any build. The
 //! command `sim` is in [`cli`].
 
+pub mod bench;
 mod check;
 pub mod cli;
 mod closing;

@@ -1,9 +1,8 @@
 //! Proposals, and changes of who takes part (Ongaro 2014, chapter 4).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 
 use bytes::Bytes;
 
@@ -17,13 +16,16 @@ use crate::limits::{ENTRY_PAYLOAD_BYTES_MAX, TICKETS_MAX};
 use crate::time::Now;
 
 /// Callers that wait until their entry is committed, or another one in its place: before that nobody can tell. By
-/// index and term.
+/// index and term, ascending: nearly always the newest is the last.
 #[derive(Debug, Default)]
-pub(super) struct Tickets(BTreeMap<(u64, u64), u64>);
+pub(super) struct Tickets(VecDeque<((u64, u64), u64)>);
 
 impl Tickets {
     fn insert(&mut self, position: Position, ticket: u64) {
-        self.0.insert((position.index, position.term), ticket);
+        let key = (position.index, position.term);
+        let is_last = self.0.back().is_none_or(|(last, _)| *last < key);
+        let at = if is_last { self.0.len() } else { self.0.partition_point(|(before, _)| *before < key) };
+        self.0.insert(at, (key, ticket));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,18 +38,17 @@ impl Tickets {
 
     /// A snapshot tells of everything up to `index`, but not what each entry was.
     pub(super) fn overtaken(&mut self, index: u64, out: &mut Vec<Effect>) {
-        let later = self.0.split_off(&(index + 1, 0));
-        let gone = mem::replace(&mut self.0, later);
-        let unknown = |ticket| Effect::Answered { ticket, result: Err(Refusal::Overtaken) };
-        out.extend(gone.into_values().map(unknown));
+        let gone = self.0.partition_point(|((at, _), _)| *at <= index);
+        let unknown = |(_, ticket)| Effect::Answered { ticket, result: Err(Refusal::Overtaken) };
+        out.extend(self.0.drain(..gone).map(unknown));
     }
 
     /// The entry at `position` is committed, and so nothing else with its index ever is.
     pub(super) fn committed(&mut self, position: Position, out: &mut Vec<Effect>) {
         let Position { term, index } = position;
-        while let Some((&at, &ticket)) = self.0.range((index, 0)..=(index, u64::MAX)).next() {
-            self.0.remove(&at);
-            let result = if at.1 == term { Ok(position) } else { Err(Refusal::Superseded) };
+        // Entries are handed out in their order, so nobody waits for one before it.
+        while let Some(((_, of), ticket)) = self.0.pop_front_if(|((at, _), _)| *at == index) {
+            let result = if of == term { Ok(position) } else { Err(Refusal::Superseded) };
             out.push(Effect::Answered { ticket, result });
         }
     }

@@ -1,16 +1,16 @@
 //! What the clocks of voters say, as whoever leads knows it (rule L3).
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::peers::Peers;
 use super::{Raft, quorum};
 use crate::id::NodeId;
 use crate::time::{Instant, Now, WallTime};
 
 /// What others said in the present term, with when that was. Only members that answer are in it.
 #[derive(Debug, Default)]
-pub(super) struct Clocks(BTreeMap<NodeId, (WallTime, Instant)>);
+pub(super) struct Clocks(Peers<(WallTime, Instant)>);
 
 impl Clocks {
     /// A node says what its clock says; 0 if nothing.

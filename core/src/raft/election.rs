@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
-use super::entry::{Entry, Payload, Position};
+use super::entry::{Payload, Position};
 use super::message::Body;
+use super::peers::Peers;
 use super::progress::Progress;
 use super::quorum::{self, Outcome};
 use super::settings::Settings;
@@ -276,12 +277,12 @@ impl Raft {
         let term = self.vote.term;
         out.push(Effect::Note(Note::Leads { term }));
         let last = self.log.last().index;
-        let (mut sessions, mut progress) = (0, BTreeMap::new());
+        let (mut sessions, mut progress) = (0, Peers::default());
         for node in self.membership().members().into_iter().filter(|node| *node != self.id) {
             sessions += 1;
             progress.insert(node, Progress::new(sessions, last));
         }
-        let above = (self.commit + 1..=last).filter_map(|index| self.log.get(index)).map(Entry::bytes).sum();
+        let above = self.log.bytes_between(self.commit, last);
         self.role = Role::Leader(Box::new(Leader {
             progress,
             sessions,

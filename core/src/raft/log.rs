@@ -7,17 +7,19 @@ use alloc::vec::Vec;
 
 use super::entry::{Entry, Payload, Position};
 use super::membership::Membership;
+use super::runs::Runs;
 use crate::id::NodeId;
 
 /// The log of one node.
 ///
-/// Invariant: entries are dense after `base`, terms never fall, `memberships` are those of the entries and before them
+/// Invariant: entries are dense after `base`, terms never fall, `last` is that of the last one or `base`, `memberships` are those of the entries and before them
 /// that of `base`, ascending; nothing durable is beyond the end.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     /// The last entry that is not here: what the snapshot ends with.
     base: Position,
-    entries: VecDeque<Entry>,
+    entries: Runs,
+    last: Position,
     /// Memberships by the index of their entry; the first is that of `base`.
     memberships: Vec<(u64, Arc<Membership>)>,
     /// Writes that are not durable, by their number, and the last entry that each makes durable. Cutting the log clips
@@ -34,7 +36,8 @@ impl Log {
     pub(super) fn new(base: Position, membership: Arc<Membership>, entries: Vec<Entry>) -> Self {
         let mut log = Self {
             base,
-            entries: VecDeque::new(),
+            entries: Runs::new(base.index + 1),
+            last: base,
             memberships: alloc::vec![(base.index, membership)],
             writes: VecDeque::new(),
             durable: base.index,
@@ -42,13 +45,14 @@ impl Log {
         for entry in entries {
             log.push(entry);
         }
+        log.seal();
         log.durable = log.last().index;
         log
     }
 
     /// The last entry.
-    pub(super) fn last(&self) -> Position {
-        self.entries.back().map_or(self.base, |entry| entry.position)
+    pub(super) const fn last(&self) -> Position {
+        self.last
     }
 
     /// The last entry that is not here.
@@ -69,6 +73,9 @@ impl Log {
 
     /// The term of the entry with this index; `None` if it is not here.
     pub(super) fn term(&self, index: u64) -> Option<u64> {
+        if index == self.last.index {
+            return Some(self.last.term);
+        }
         if index == self.base.index {
             return Some(self.base.term);
         }
@@ -77,8 +84,7 @@ impl Log {
 
     /// The entry with this index; `None` if it is not here.
     pub(super) fn get(&self, index: u64) -> Option<&Entry> {
-        let offset = index.checked_sub(self.base.index)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(offset).ok()?)
+        self.entries.get(index)
     }
 
     /// Whether an entry at this position is here, or is what `base` says.
@@ -91,17 +97,13 @@ impl Log {
     /// # Panics
     /// When `first` is not after the base.
     pub(super) fn slice(&self, first: u64, count: usize, bytes: u64) -> Arc<[Entry]> {
-        let start = usize::try_from(first - self.base.index - 1).expect("a log fits into memory");
-        let from = start.min(self.entries.len());
-        let (mut sum, mut taken) = (0, 0);
-        for entry in self.entries.range(from..).take(count) {
-            sum += entry.bytes();
-            if sum > bytes && taken > 0 {
-                break;
-            }
-            taken += 1;
-        }
-        self.entries.range(from..from + taken).cloned().collect()
+        assert!(first > self.base.index, "what a snapshot has is in no slice");
+        self.entries.slice(first, count, bytes)
+    }
+
+    /// Bytes of the entries after `after` up to `through`, all of which are here.
+    pub(super) fn bytes_between(&self, after: u64, through: u64) -> u64 {
+        self.entries.bytes_between(after, through)
     }
 
     /// Appends an entry.
@@ -109,13 +111,35 @@ impl Log {
     /// # Panics
     /// When it does not follow the last one.
     pub(super) fn push(&mut self, entry: Entry) {
-        let last = self.last();
+        self.note(&entry);
+        self.entries.push(entry);
+    }
+
+    /// Appends entries that came together, but for the first `skipped` of them.
+    ///
+    /// # Panics
+    /// When they do not follow the last one.
+    pub(super) fn share(&mut self, entries: &Arc<[Entry]>, skipped: usize) {
+        for entry in &entries[skipped..] {
+            self.note(entry);
+        }
+        self.entries.share(entries, skipped);
+    }
+
+    /// An entry is about to be the last one.
+    fn note(&mut self, entry: &Entry) {
+        let last = self.last;
         let Position { term, index } = entry.position;
         assert!(index == last.index + 1 && term >= last.term, "{} does not follow {last}", entry.position);
         if let Payload::Membership(membership) = &entry.payload {
             self.memberships.push((index, Arc::clone(membership)));
         }
-        self.entries.push_back(entry);
+        self.last = entry.position;
+    }
+
+    /// A turn ends: what was appended one by one is sent and written together.
+    pub(super) fn seal(&mut self) {
+        self.entries.seal();
     }
 
     /// Cuts everything after `index`.
@@ -124,8 +148,11 @@ impl Log {
     /// When that would cut what the snapshot has.
     pub(super) fn truncate(&mut self, index: u64) {
         assert!(index >= self.base.index, "a snapshot is not cut");
-        let keep = usize::try_from(index - self.base.index).expect("a log fits into memory");
-        self.entries.truncate(keep);
+        if index < self.last.index {
+            let term = self.term(index).expect("it is not before the base");
+            self.last = Position { term, index };
+        }
+        self.entries.truncate(index + 1);
         self.memberships.retain(|(at, _)| *at <= index);
         self.durable = self.durable.min(index);
         for (_, through) in &mut self.writes {
@@ -139,8 +166,7 @@ impl Log {
     /// When it is not in the log.
     pub(super) fn compact(&mut self, through: u64) {
         let term = self.term(through).expect("only what is in the log is compacted");
-        let gone = usize::try_from(through - self.base.index).expect("a log fits into memory");
-        self.entries.drain(..gone);
+        self.entries.drop_before(through + 1);
         let newest = self.memberships.iter().rposition(|(index, _)| *index <= through);
         self.memberships.drain(..newest.expect("that of the base is never cut"));
         self.base = Position { term, index: through };
@@ -149,7 +175,8 @@ impl Log {
 
     /// Forgets everything, and goes on after `base`, where `membership` is in force.
     pub(super) fn begin_after(&mut self, base: Position, membership: Arc<Membership>) {
-        self.entries.clear();
+        self.entries = Runs::new(base.index + 1);
+        self.last = base;
         self.memberships = alloc::vec![(base.index, membership)];
         self.base = base;
         self.durable = base.index;
@@ -222,11 +249,13 @@ impl Log {
     /// Asserts the invariant.
     pub(super) fn check(&self) {
         let mut before = self.base;
-        for entry in &self.entries {
+        self.entries.check();
+        for entry in self.entries.iter() {
             let Position { term, index } = entry.position;
             assert!(index == before.index + 1 && term >= before.term, "the log is dense and terms never fall");
             before = entry.position;
         }
+        assert_eq!(self.last, before, "the last entry is known");
         assert!(self.memberships.is_sorted_by(|a, b| a.0 < b.0), "memberships are in the order of their entries");
         assert!(self.memberships.first().is_some_and(|(index, _)| *index <= self.base.index), "one is always in force");
         assert!(self.durable <= self.last().index && self.durable >= self.base.index, "what is durable is there");

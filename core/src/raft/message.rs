@@ -3,6 +3,7 @@
 //! The sender is authenticated by whoever delivers a message; that it says the truth is taken on trust (roots may
 //! crash, rot and drift, not lie). Messages may be lost, repeated and reordered, and old ones may come at any time.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::TERM_MAX;
@@ -80,8 +81,8 @@ pub enum Body {
     Install {
         /// What the leader knows of the follower since when; echoed.
         session: u64,
-        /// The snapshot. Its pieces are fetched by other means.
-        snapshot: Snapshot,
+        /// The snapshot. Its pieces are fetched by other means. It is apart, so that it makes no other message larger.
+        snapshot: Box<Snapshot>,
     },
     /// The leader is there. Never waits for a disk.
     Heartbeat {

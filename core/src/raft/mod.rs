@@ -18,22 +18,22 @@ mod log;
 pub mod membership;
 pub mod message;
 mod note;
+mod peers;
 mod persist;
 mod progress;
 pub mod quorum;
 mod read;
 mod refusal;
 mod replication;
+mod runs;
 pub mod settings;
 pub mod snapshot;
 mod transfer;
 mod view;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::mem;
 
 use bytes::Bytes;
 
@@ -54,6 +54,7 @@ use self::log::Log;
 use self::membership::{Change, Membership};
 use self::message::{Body, Message};
 pub use self::note::{Note, Reason};
+use self::peers::Peers;
 use self::persist::Outbox;
 use self::progress::Progress;
 pub use self::refusal::Refusal;
@@ -117,7 +118,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Make this durable, after all writes before it.
-    Persist(Box<Write>),
+    Persist(Write),
     /// Send this. It may be lost.
     Send(Message),
     /// These entries are committed: apply them, after all before them. Empty ones and memberships are among them.
@@ -236,7 +237,7 @@ enum Role {
 /// What only a leader knows.
 #[derive(Debug)]
 struct Leader {
-    progress: BTreeMap<NodeId, Progress>,
+    progress: Peers<Progress>,
     /// The last session that was given out in this term.
     sessions: u64,
     /// The index of the first entry of the term.
@@ -278,7 +279,7 @@ pub struct Raft {
     election_at: Instant,
     outbox: Outbox,
     /// The newest start that each other node was heard of in.
-    incarnations: BTreeMap<NodeId, u64>,
+    incarnations: Peers<u64>,
     /// What waits to be committed, or to be superseded.
     tickets: Tickets,
     /// Reads that the leader was asked for.
@@ -322,7 +323,7 @@ impl Raft {
             heard_at: None,
             election_at,
             outbox: Outbox::default(),
-            incarnations: BTreeMap::new(),
+            incarnations: Peers::default(),
             tickets: Tickets::default(),
             forwarded: read::Forwarded::default(),
             doubt: Open::new(doubt, vote, vote_certain, now).map(Box::new),
@@ -349,15 +350,16 @@ impl Raft {
         if to != self.id || from == self.id {
             return reject(from, Reason::NotForUs, out);
         }
-        if self.incarnations.len() >= PEERS_MAX && !self.incarnations.contains_key(&from) {
-            return reject(from, Reason::TooManyPeers, out);
-        }
-        let known = self.incarnations.entry(from).or_default();
-        if incarnation < *known {
-            return reject(from, Reason::OldIncarnation, out);
-        }
-        if incarnation > mem::replace(known, incarnation) {
-            self.started_again(now, from);
+        let is_full = self.incarnations.len() >= PEERS_MAX;
+        match self.incarnations.get_mut(&from) {
+            Some(known) if incarnation < *known => return reject(from, Reason::OldIncarnation, out),
+            Some(known) if incarnation == *known => {}
+            Some(known) => {
+                *known = incarnation;
+                self.started_again(now, from);
+            }
+            None if is_full => return reject(from, Reason::TooManyPeers, out),
+            None => self.incarnations.insert(from, incarnation),
         }
         if term > TERM_MAX {
             return reject(from, Reason::AbsurdTerm, out);
@@ -408,7 +410,7 @@ impl Raft {
             }
             Body::Install { session, snapshot } => {
                 if self.hear_leader(now, from, out) {
-                    self.offered(now, from, session, snapshot, out);
+                    self.offered(now, from, session, *snapshot, out);
                 }
             }
             Body::AppendReply { session, result, counts, clock } => {
@@ -513,6 +515,7 @@ impl Machine for Raft {
     }
 
     fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.log.seal();
         self.replicate(now, out);
         self.look_whether_settled(out);
         self.commit_alone();

@@ -1,6 +1,5 @@
 //! Persist before send: what is to be written at the end of the turn, and what waits for it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -63,10 +62,9 @@ impl Raft {
         self.outbox.vote_write <= self.outbox.persisted
     }
 
-    /// The last entry of the log is new.
-    pub(super) fn entry_pushed(&mut self) {
-        let index = self.log.last().index;
-        self.outbox.first.get_or_insert(index);
+    /// The entries of the log from `first` on are new.
+    pub(super) fn entries_pushed(&mut self, first: u64) {
+        self.outbox.first.get_or_insert(first);
     }
 
     /// Everything after `index` was cut.
@@ -137,7 +135,7 @@ impl Raft {
         let entries = first.map_or_else(|| Arc::from([]), |first| self.log.slice(first, usize::MAX, u64::MAX));
         outbox.issued = number;
         self.log.written(number);
-        out.push(Effect::Persist(Box::new(Write { number, vote, base, cut, entries })));
+        out.push(Effect::Persist(Write { number, vote, base, cut, entries }));
     }
 
     /// Everything up to this write is durable: what waited for it goes out.

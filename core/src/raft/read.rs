@@ -180,6 +180,9 @@ impl Raft {
         let id = self.id;
         let membership = self.log.membership().1;
         let Role::Leader(leader) = &mut self.role else { return };
+        if leader.reads.waiting.is_empty() {
+            return;
+        }
         let round = leader.reads.round;
         let answered = |node: &NodeId| {
             if *node == id { round } else { leader.progress.get(node).map_or(0, |progress| progress.round) }

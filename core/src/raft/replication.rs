@@ -1,37 +1,15 @@
 //! Replication (Ongaro 2014, section 3.5), commitment (3.6.2), and pipelining (10.2.1).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use super::entry::{Entry, Payload, Position};
-use super::log::Log;
 use super::message::{Appended, Body};
 use super::progress::Progress;
 use super::{Effect, Note, Raft, Reason, Role, quorum, reject};
 use crate::id::NodeId;
 use crate::time::Now;
-
-/// The entries that were sent last in this turn: who is equally far gets the same.
-#[derive(Debug, Default)]
-struct Slice {
-    first: u64,
-    count: usize,
-    entries: Option<Arc<[Entry]>>,
-}
-
-impl Slice {
-    fn of(&mut self, log: &Log, first: u64, count: usize, bytes: u64) -> Arc<[Entry]> {
-        match &self.entries {
-            Some(entries) if (self.first, self.count) == (first, count) => Arc::clone(entries),
-            Some(_) | None => {
-                let entries = log.slice(first, count, bytes);
-                *self = Self { first, count, entries: Some(Arc::clone(&entries)) };
-                entries
-            }
-        }
-    }
-}
 
 /// Whose answer it is, to what, and whether it may be counted.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +28,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { panic!("only a leader appends of its own") };
         leader.uncommitted_bytes += entry.bytes();
         self.log.push(entry);
-        self.entry_pushed();
+        self.entries_pushed(position.index);
         position
     }
 
@@ -63,26 +41,27 @@ impl Raft {
             leader.reads.begin_round();
             leader.heartbeat_at = now.mono + self.settings.heartbeat_interval;
         }
-        let round = leader.reads.round();
-        let (mut after, mut cut) = (None, Slice::default());
-        while let Some(follower) = self.follower_after(after) {
-            after = Some(follower);
-            if beats {
-                let progress = self.progress(&follower).expect("just found");
-                let (session, commit) = (progress.session, progress.matched.min(self.commit));
-                self.send(follower, Body::Heartbeat { session, commit, round }, 0, out);
-            }
-            self.send_entries(follower, round, &mut cut, out);
+        let (round, followers) = (leader.reads.round(), leader.progress.len());
+        for at in 0..followers {
+            self.replicate_to(at, beats, round, out);
         }
         self.confirm_reads(out);
         self.hand_over(out);
     }
 
-    /// The next follower in the order of identifiers.
-    fn follower_after(&self, node: Option<NodeId>) -> Option<NodeId> {
-        let Role::Leader(leader) = &self.role else { return None };
-        let after = node.map_or(Bound::Unbounded, Bound::Excluded);
-        leader.progress.range((after, Bound::Unbounded)).next().map(|(node, _)| *node)
+    /// Sends what one follower lacks, with a heartbeat before it if `beats`.
+    fn replicate_to(&mut self, at: usize, beats: bool, round: u64, out: &mut Vec<Effect>) {
+        let (in_flight_max, last) = (self.settings.in_flight_max, self.log.last().index);
+        let Role::Leader(leader) = &mut self.role else { panic!("only a leader replicates") };
+        let (follower, progress) = leader.progress.at(at);
+        let lacks = progress.asks() || progress.is_open(in_flight_max) && progress.next <= last;
+        if beats {
+            let (session, commit) = (progress.session, progress.matched.min(self.commit));
+            self.send(follower, Body::Heartbeat { session, commit, round }, 0, out);
+        }
+        if lacks {
+            self.send_entries(follower, round, out);
+        }
     }
 
     /// What is known of a follower; `None` for a stranger, and at a node that does not lead.
@@ -94,7 +73,7 @@ impl Raft {
     }
 
     /// Sends as much as may be on its way.
-    fn send_entries(&mut self, to: NodeId, round: u64, cut: &mut Slice, out: &mut Vec<Effect>) {
+    fn send_entries(&mut self, to: NodeId, round: u64, out: &mut Vec<Effect>) {
         let (settings, last, commit) = (self.settings, self.log.last().index, self.commit);
         loop {
             let Some(progress) = self.progress(&to) else { return };
@@ -106,7 +85,7 @@ impl Raft {
             let Some(term) = self.log.term(first - 1) else { return self.offer_snapshot(to, round, out) };
             let prev = Position { term, index: first - 1 };
             let count = if open { settings.append_entries_max } else { 0 };
-            let entries = cut.of(&self.log, first, count, settings.append_bytes_max);
+            let entries = self.log.slice(first, count, settings.append_bytes_max);
             let sent = entries.last().map(|entry| entry.position.index);
             self.progress(&to).expect("it was there").sent(sent, round);
             self.send(to, Body::Append { session, prev, entries, commit }, 0, out);
@@ -119,7 +98,7 @@ impl Raft {
         let progress = self.progress(&to).expect("it was there");
         if progress.offers(round) {
             let session = progress.session;
-            self.send(to, Body::Install { session, snapshot }, 0, out);
+            self.send(to, Body::Install { session, snapshot: Box::new(snapshot) }, 0, out);
         }
     }
 
@@ -129,7 +108,7 @@ impl Raft {
         now: Now,
         (from, session): (NodeId, u64),
         prev: Position,
-        entries: &[Entry],
+        entries: &Arc<[Entry]>,
         commit: u64,
         out: &mut Vec<Effect>,
     ) {
@@ -169,7 +148,7 @@ impl Raft {
 
     /// Takes entries that follow what both logs have. What conflicts with them goes, and nothing else does: a message
     /// that is late must not cut what later ones brought. Returns whether they could be taken.
-    fn take(&mut self, from: NodeId, entries: &[Entry], out: &mut Vec<Effect>) -> bool {
+    fn take(&mut self, from: NodeId, entries: &Arc<[Entry]>, out: &mut Vec<Effect>) -> bool {
         let base = self.log.base().index;
         if entries.iter().any(|entry| entry.position.index == base && !self.log.has(entry.position)) {
             reject(from, Reason::AgainstCommitted, out);
@@ -187,10 +166,9 @@ impl Raft {
             self.log_truncated(first - 1);
             out.push(Effect::Note(Note::Truncated { after: self.log.last() }));
         }
-        for entry in new {
-            self.log.push(entry.clone());
-            self.entry_pushed();
-        }
+        let skipped = entries.len() - new.count();
+        self.log.share(entries, skipped);
+        self.entries_pushed(first);
         true
     }
 
@@ -280,6 +258,9 @@ impl Raft {
 
     /// Commits what a majority has, if it is of this term: entries of older ones are committed with it (section 3.6.2).
     pub(super) fn commit_what_is_replicated(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.commit == self.log.last().index {
+            return;
+        }
         let (id, durable) = (self.id, self.log.durable());
         let Role::Leader(leader) = &self.role else { return };
         let has = |node: &NodeId| {
@@ -287,8 +268,7 @@ impl Raft {
         };
         let reached = quorum::reached(self.log.membership().1, has);
         if reached > self.commit && self.log.term(reached) == Some(self.vote.term) {
-            let bytes: u64 =
-                (self.commit + 1..=reached).filter_map(|index| self.log.get(index)).map(Entry::bytes).sum();
+            let bytes: u64 = self.log.bytes_between(self.commit, reached);
             if let Role::Leader(leader) = &mut self.role {
                 leader.uncommitted_bytes -= bytes;
             }

@@ -175,7 +175,7 @@ impl Replica {
             }
             match effect {
                 RaftEffect::Persist(write) => {
-                    self.work.push_back(Work::Journal(journal::Event::Persist(write)));
+                    self.work.push_back(Work::Journal(journal::Event::Persist(Box::new(write))));
                 }
                 RaftEffect::Send(message) => out.push(Effect::Send(Box::new(Message::Raft(message)))),
                 RaftEffect::Apply(entries) => ready = Ready { entries, applied: 0 },

@@ -118,7 +118,8 @@ impl Council {
             9 => Body::HeartbeatReply { session, round, counts: granted, clock: 0 },
             12 => {
                 let membership = group(1 + rng.below(NODES)).into();
-                Body::Install { session, snapshot: Snapshot { last, membership, digest: [1; 32], bytes: 1 } }
+                let snapshot = Snapshot { last, membership, digest: [1; 32], bytes: 1 };
+                Body::Install { session, snapshot: snapshot.into() }
             }
             13 if granted => Body::Survey { round },
             13 => {

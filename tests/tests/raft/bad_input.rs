@@ -121,7 +121,7 @@ fn indexes_that_no_log_gets_to() {
             append(at(3, 2), vec![], far),
             append(at(3, 2), vec![entry(far)], 0),
             Body::Heartbeat { session: 1, commit: far, round: 1 },
-            Body::Install { session: 1, snapshot: snapshot(at(3, far)) },
+            Body::Install { session: 1, snapshot: snapshot(at(3, far)).into() },
             Body::TimeoutNow { last: at(3, far) },
             Body::ReadReply { asker: 9, ticket: 1, index: Some(far) },
             Body::SurveyReply { asker: 9, round: 1, last: at(3, far), doubtful: false, since: 0, membership },
@@ -158,7 +158,8 @@ fn entries_and_snapshots_that_cannot_be() {
         rejected(false, node(2), 3, body, Reason::MalformedEntries);
     }
     for last in [Position::ZERO, at(4, 9)] {
-        rejected(false, node(2), 3, Body::Install { session: 1, snapshot: snapshot(last) }, Reason::MalformedSnapshot);
+        let body = Body::Install { session: 1, snapshot: snapshot(last).into() };
+        rejected(false, node(2), 3, body, Reason::MalformedSnapshot);
     }
 }
 

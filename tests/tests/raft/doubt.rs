@@ -96,7 +96,7 @@ impl Alone {
 
     fn writes(&self) -> Vec<Write> {
         let writes = self.out.iter().filter_map(|effect| match effect {
-            Effect::Persist(write) => Some(write.as_ref().clone()),
+            Effect::Persist(write) => Some(write.clone()),
             _ => None,
         });
         writes.collect()

@@ -348,7 +348,7 @@ impl Group {
                 let delay = self.slow.get(&id).copied().unwrap_or(usual);
                 let host = self.host(id);
                 let (incarnation, number) = (host.incarnation, write.number);
-                host.disk.pending.push_back(*write);
+                host.disk.pending.push_back(write);
                 self.arrive(self.now + delay, Arrival::Persisted { node: id, incarnation, write: number });
             }
             Effect::Send(message) => self.send(message),

@@ -95,7 +95,7 @@ fn a_snapshot_that_is_offered_twice() {
     group.run(millis(20));
     let snapshot = group.snapshot_of(away).expect("it was installed");
     group.tell("the same offer comes again");
-    let body = Body::Install { session: 1, snapshot };
+    let body = Body::Install { session: 1, snapshot: snapshot.into() };
     let (term, incarnation) = (raft(&group, leader).term(), 1);
     let again = dps_core::raft::message::Message { from: leader, incarnation, to: away, term, body };
     let before = group.notes.len();

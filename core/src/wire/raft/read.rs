@@ -47,7 +47,8 @@ fn body(body: pb::raft::Body) -> Result<Body, WireError> {
             Body::AppendReply { session, result, counts: counts("append_reply.weight", weight)?, clock }
         }
         From::Install(pb::Install { session, snapshot: of }) => {
-            Body::Install { session, snapshot: snapshot(of.ok_or(WireError::Missing("install.snapshot"))?)? }
+            let snapshot = snapshot(of.ok_or(WireError::Missing("install.snapshot"))?)?;
+            Body::Install { session, snapshot: snapshot.into() }
         }
         From::Heartbeat(pb::Heartbeat { session, commit, round }) => {
             Body::Heartbeat { session, commit: at_most("heartbeat.commit", commit, INDEX_MAX)?, round }

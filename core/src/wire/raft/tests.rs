@@ -90,7 +90,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         }),
         (number(), any_appended(), any::<bool>(), number())
             .prop_map(|(session, result, counts, clock)| { Body::AppendReply { session, result, counts, clock } }),
-        (number(), any_snapshot()).prop_map(|(session, snapshot)| Body::Install { session, snapshot }),
+        (number(), any_snapshot()).prop_map(|(session, of)| Body::Install { session, snapshot: of.into() }),
         (number(), up_to(INDEX_MAX), number()).prop_map(|(session, commit, round)| Body::Heartbeat {
             session,
             commit,

@@ -56,7 +56,7 @@ fn judge_payload(payload: Option<pb::entry::Payload>) -> Result<(), WireError> {
 }
 
 fn install() -> pb::Install {
-    let message = written(&sample::message(Body::Install { session: 1, snapshot: sample::snapshot() }));
+    let message = written(&sample::message(Body::Install { session: 1, snapshot: sample::snapshot().into() }));
     let Some(pb::raft::Body::Install(install)) = message.body else { panic!("it is a snapshot") };
     install
 }

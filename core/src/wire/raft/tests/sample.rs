@@ -79,7 +79,7 @@ pub(in crate::wire) fn bodies() -> Vec<Body> {
             counts: true,
             clock: 0,
         },
-        Body::Install { session: 22, snapshot: snapshot() },
+        Body::Install { session: 22, snapshot: snapshot().into() },
         Body::Heartbeat { session: 23, commit: 16, round: 31 },
         Body::HeartbeatReply { session: 23, round: 31, counts: true, clock: 0 },
         Body::Read { ticket: 41 },

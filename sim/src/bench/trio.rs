@@ -1,4 +1,8 @@
-//! Our Raft: each turn of a node takes all that is ready, as a driver does; writes are durable at once.
+//! Three nodes of [`dps_core::raft`] in memory, and callers that keep so many commands or reads under way.
+//!
+//! Each turn of a node takes all that is ready and flushes once, as a driver does. A write is durable when its node is
+//! told so in its next turn, and what relies on it is held back until then. Entries go from node to node as they are,
+//! without a codec.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +18,7 @@ use dps_core::raft::{Base, Effect, Event, Raft, Start, Vote};
 use dps_core::rng::Seed;
 use dps_core::time::{Instant, Now, WallTime};
 
-use crate::{COMPACT_AFTER, Group, PAYLOAD_BYTES};
+use super::{COMPACT_AFTER, PAYLOAD_BYTES};
 
 struct Host {
     raft: Raft,
@@ -24,7 +28,7 @@ struct Host {
 }
 
 /// The group.
-pub struct Ours {
+pub struct Trio {
     hosts: Vec<Host>,
     membership: Arc<Membership>,
     payload: Bytes,
@@ -40,7 +44,7 @@ fn node(number: usize) -> NodeId {
     NodeId::from_bytes([number as u8; 20])
 }
 
-impl Ours {
+impl Trio {
     fn now(&self) -> Now {
         Now { mono: Instant::from_nanos(self.nanos), wall: WallTime::default() }
     }
@@ -53,12 +57,12 @@ impl Ours {
     fn turn(&mut self) {
         self.nanos += 1_000;
         let now = self.now();
+        let mut out = std::mem::take(&mut self.out);
         for at in 0..self.hosts.len() {
             let host = &mut self.hosts[at];
             if host.inbox.is_empty() && host.raft.deadline().is_none_or(|due| due > now.mono) {
                 continue;
             }
-            let mut out = std::mem::take(&mut self.out);
             if host.inbox.is_empty() {
                 host.raft.step(now, Event::Wake, &mut out);
             }
@@ -69,8 +73,8 @@ impl Ours {
             for effect in out.drain(..) {
                 self.perform(at, effect);
             }
-            self.out = out;
         }
+        self.out = out;
     }
 
     fn perform(&mut self, at: usize, effect: Effect) {
@@ -106,8 +110,19 @@ impl Ours {
     }
 }
 
-impl Group for Ours {
-    fn new() -> Self {
+impl Default for Trio {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Trio {
+    /// A group with a leader.
+    ///
+    /// # Panics
+    /// Never: three voters are a group.
+    #[must_use]
+    pub fn new() -> Self {
         let membership = Arc::new(Membership::new((1..=3).map(node)).expect("three voters"));
         let host = |number: usize| {
             let start = Start {
@@ -149,7 +164,11 @@ impl Group for Ours {
         group
     }
 
-    fn commit(&mut self, count: u64, in_flight: u64) {
+    /// Keeps `in_flight` commands under way until `count` more are committed.
+    ///
+    /// # Panics
+    /// When a command is refused or nobody leads, which is a bug of the machine.
+    pub fn commit(&mut self, count: u64, in_flight: u64) {
         let leader = self.leader().expect("one leads");
         let (first, until) = (self.committed, self.committed + count);
         let mut proposed = first;
@@ -164,7 +183,11 @@ impl Group for Ours {
         }
     }
 
-    fn read(&mut self, count: u64, in_flight: u64) {
+    /// Keeps `in_flight` reads under way until `count` more are confirmed.
+    ///
+    /// # Panics
+    /// When a read is refused or nobody leads, which is a bug of the machine.
+    pub fn read(&mut self, count: u64, in_flight: u64) {
         let leader = self.leader().expect("one leads");
         let until = self.confirmed + count;
         let mut asked = self.confirmed;
@@ -178,7 +201,41 @@ impl Group for Ours {
         }
     }
 
-    fn messages(&self) -> u64 {
+    /// Messages that were sent so far.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
         self.messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_committed_and_confirmed_as_were_asked_for() {
+        let mut trio = Trio::new();
+        for (round, in_flight) in (1..).zip([1, 7, 64, 256]) {
+            trio.commit(1_000, in_flight);
+            assert_eq!((trio.committed, trio.confirmed), (1_000 * round, 1_000 * (round - 1)));
+            trio.read(1_000, in_flight);
+            assert_eq!((trio.committed, trio.confirmed), (1_000 * round, 1_000 * round));
+            assert_eq!(trio.tickets, 2_000 * round, "each is asked for once");
+        }
+        // One entry is the first of the leader's term.
+        let applied: Vec<u64> = trio.hosts.iter().map(|host| host.applied.index).collect();
+        assert_eq!(applied.iter().max(), Some(&4_001));
+        trio.hosts.iter().for_each(|host| host.raft.check());
+    }
+
+    /// What is left of a log is bounded, whatever is committed.
+    #[test]
+    fn logs_are_compacted() {
+        let mut trio = Trio::new();
+        trio.commit(3 * COMPACT_AFTER, 64);
+        for host in &trio.hosts {
+            host.raft.check();
+            assert!(host.raft.last().index - host.raft.base().index < 2 * COMPACT_AFTER);
+        }
     }
 }
