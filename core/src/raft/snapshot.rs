@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use super::entry::Position;
 use super::membership::Membership;
 use super::message::Appended;
-use super::{Effect, Note, Raft, Reason, Role, reject};
+use super::{Effect, Note, Raft, Reason, reject};
 use crate::crypto::hash::HASH_LEN;
 use crate::id::NodeId;
 use crate::time::Now;
@@ -80,11 +80,13 @@ impl Raft {
         if self.lacks_state && self.log.has(last) {
             return self.found_state(snapshot, out);
         }
-        if last.index <= self.commit {
+        let has_it = self.log.has(last);
+        if last.index <= self.commit || (has_it && self.is_leader()) {
+            // A leader that was elected meanwhile learns by counting what is committed.
             return;
         }
-        assert!(!matches!(self.role, Role::Leader(_)), "a leader has everything that is committed");
-        if self.log.has(last) {
+        assert!(!self.is_leader(), "a leader has everything that is committed");
+        if has_it {
             // Its entries do as well.
             self.advance(last.index);
         } else {

@@ -69,7 +69,14 @@ impl Replica {
     pub(super) fn run(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some(work) = self.work.pop_front() {
             match work {
-                Work::Raft(event) => self.step_raft(now, event, out),
+                Work::Raft(event) => {
+                    let installs = matches!(event, raft::Event::Installed(_));
+                    self.step_raft(now, event, out);
+                    if installs {
+                        // Perhaps it was of no use: a ledger is too much to be kept for nothing.
+                        self.fetched = None;
+                    }
+                }
                 Work::Journal(event) => {
                     let mut effects = mem::take(&mut self.spare.1);
                     self.journal.step(now, event, &mut effects);

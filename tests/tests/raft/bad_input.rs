@@ -91,6 +91,16 @@ fn snapshot(last: Position) -> Snapshot {
     Snapshot { last, membership, digest: [0; 32], bytes: u64::MAX }
 }
 
+/// It was fetched while the node followed and lacked entries; then these came, and the node was elected before it knew
+/// which of them were committed.
+#[test]
+fn a_snapshot_that_is_durable_once_its_node_leads() {
+    let mut raft = alone(true);
+    let before = state(&raft);
+    let out = hear(&mut raft, Event::Installed(snapshot(at(3, 2))));
+    assert_eq!((out, state(&raft)), (vec![], before), "it counts by itself what is committed");
+}
+
 #[test]
 fn terms_that_no_group_gets_to() {
     for term in [TERM_MAX + 1, u64::MAX - 1, u64::MAX] {
