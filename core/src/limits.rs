@@ -87,6 +87,9 @@ pub const STEP_BYTES_MAX: usize = 256 << 10;
 /// Bytes of records that wait for a sync of their file to end before they are appended.
 pub const HELD_BYTES_MAX: u64 = 64 << 10;
 
+/// So many of them don't wait either: a request for each handful costs little.
+pub const HELD_RECORDS_MAX: u64 = 8;
+
 /// Items a machine may handle in one step; longer walks are cursors.
 pub const STEP_ITEMS_MAX: usize = 1_024;
 

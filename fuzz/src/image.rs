@@ -153,6 +153,8 @@ impl Open {
     fn flush(&mut self) {
         let mut requests = Vec::new();
         self.writer.flush(&mut requests);
+        // What would wait for a sync goes into the file as well: files of any writer are to be read.
+        self.writer.append(&mut requests);
         for (op, request) in requests {
             append(&mut self.bytes, request);
             self.waiting.push_back(op);

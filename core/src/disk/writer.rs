@@ -14,7 +14,7 @@ use super::record::volume::{DropRecord, MarkRecord};
 use super::record::{CHUNK_PREFIX_LEN, Head, Header, Kind, MARK_BODY_LEN, Predecessor, Stamp};
 use super::{DiskError, DiskRequest, DiskResult, File};
 use crate::id::VerifiedChunk;
-use crate::limits::HELD_BYTES_MAX;
+use crate::limits::{HELD_BYTES_MAX, HELD_RECORDS_MAX};
 
 /// Bodies at least this long are passed on by reference instead of being copied into the batch.
 const SHARE_BYTES_MIN: usize = 4 << 10;
@@ -277,7 +277,7 @@ impl Writer {
     }
 
     /// Issues what is due: the append of everything taken and a sync, if none is outstanding. While one is, the append
-    /// of [`HELD_BYTES_MAX`] or more.
+    /// of [`HELD_RECORDS_MAX`] or [`HELD_BYTES_MAX`] or more.
     pub fn flush(&mut self, out: &mut Vec<(WriterOp, DiskRequest)>) {
         assert!(!matches!(self.target, File::Stage(_)), "a staged file is published instead");
         let all_durable = self.durable_through == self.last_position();
@@ -288,7 +288,8 @@ impl Writer {
         if self.failed().is_some() {
             return;
         }
-        if self.syncing.is_none() || self.offset - self.batch_offset >= HELD_BYTES_MAX {
+        let (records, bytes) = (self.last_position() - self.issued_through, self.offset - self.batch_offset);
+        if self.syncing.is_none() || records >= HELD_RECORDS_MAX || bytes >= HELD_BYTES_MAX {
             self.append(out);
         }
         let unsynced = self.issued_through > self.synced_through;

@@ -17,7 +17,7 @@ pub struct Rows {
 }
 
 /// In so many of a hundred runs each of these must happen.
-pub(crate) const FLOORS: [(&str, u64); 30] = [
+pub(crate) const FLOORS: [(&str, u64); 33] = [
     ("leader changes", 60),
     ("commits", 98),
     ("logs truncated", 10),
@@ -46,7 +46,10 @@ pub(crate) const FLOORS: [(&str, u64); 30] = [
     ("trials with a deaf follower", 5),
     ("trials with a deaf leader", 5),
     ("backlogs judged", 60),
-    ("old disks found out", 10),
+    ("trials in lockstep", 2),
+    ("candidates alone with their term", 1),
+    ("leaders that were frozen", 3),
+    ("old disks found out", 7),
     ("witnesses started again", 3),
 ];
 

@@ -9,7 +9,7 @@ use super::draw::Ground;
 use super::setup::{GroupSetup, nanos};
 use crate::disk::FileClass;
 use crate::draws::{below_power, pick};
-use crate::net::Latency;
+use crate::net::{Latency, NetFault, NetStrike};
 use crate::plan::draw::draw_survive;
 use crate::plan::{Action, Blow, BlowKind, Fault, Plan, PlanClass, Point, Trigger, Wish, WishKind};
 
@@ -304,10 +304,39 @@ pub(super) fn damage(setup: &mut GroupSetup, rng: &mut Rng) {
             setup.plan.faults.push(Fault { at_ns: at_ns + after_ns, duration_ns: 0, host, action: crash });
         }
     }
+    if rng.chance(1, 3) && setup.voters >= 3 {
+        draw_gap(setup, rng);
+    }
     setup.plan.faults.sort_by_key(|fault| fault.at_ns);
     setup.class = PlanClass::Damage;
     // Which of those who are left could go on is another question in such runs.
     setup.core_only = false;
+}
+
+/// One voter does not hear of the newest entries, one that has them loses what its disk has of them, and then whoever else
+/// has them is cut off: those two must not go on without.
+fn draw_gap(setup: &mut GroupSetup, rng: &mut Rng) {
+    let election_ns = nanos(setup.settings.raft.election_timeout_max);
+    let voters = setup.voters;
+    let loser = u32::try_from(rng.below(u64::from(voters))).expect("few hosts");
+    let node = (loser + u32::try_from(rng.between(1, u64::from(voters) - 1)).expect("few hosts")) % voters;
+    let at_ns = setup.horizon_ns / 5 + rng.below(setup.horizon_ns * 3 / 5);
+    let before_ns = (election_ns * rng.between(1, 3)).min(at_ns);
+    let (kind, pick) = (BlowKind::IsolateLeader, number(rng));
+    setup.plan.net.push(NetStrike {
+        at_ns: at_ns - before_ns,
+        duration_ns: before_ns,
+        fault: NetFault::Isolate { node },
+    });
+    setup.plan.net.sort_by_key(|strike| strike.at_ns);
+    let duration_ns = election_ns * rng.between(6, 12);
+    setup.plan.blows.push(Blow { at_ns, duration_ns, kind, pick, nth: 0, on: None });
+    for _ in 0..3 {
+        let action = Action::BitRot { target: FileClass::Journal };
+        setup.plan.faults.push(Fault { at_ns, duration_ns: 0, host: loser, action });
+    }
+    let action = Action::Crash { survive: draw_survive(rng), down_ns: below_power(rng, 16, 22), pending: false };
+    setup.plan.faults.push(Fault { at_ns: at_ns + 1, duration_ns: 0, host: loser, action });
 }
 
 fn plan_trigger(setup: &mut GroupSetup, trigger: Trigger) {

@@ -105,6 +105,20 @@ fn much_is_appended_while_a_sync_is_outstanding() {
 }
 
 #[test]
+fn many_are_appended_while_a_sync_is_outstanding() {
+    let mut writer = create();
+    flush(&mut writer);
+    for _ in 1..HELD_RECORDS_MAX {
+        writer.record(Kind::Entry, b"a");
+        assert!(flush(&mut writer).is_empty(), "not yet many");
+    }
+    writer.record(Kind::Entry, b"a");
+    assert_eq!(ops(&flush(&mut writer)), [WriterOp::Append { through: 1 + HELD_RECORDS_MAX }]);
+    writer.record(Kind::Entry, b"a");
+    assert!(flush(&mut writer).is_empty(), "they are counted anew");
+}
+
+#[test]
 fn the_footer_waits_for_all_before_it() {
     let mut writer = started();
     writer.record(Kind::Entry, b"a");
