@@ -131,7 +131,7 @@ fn wait_for<M: Member, T>(world: &mut World<M>, span_ns: u64, found: impl Fn(&Wo
         if let Some(it) = found(world) {
             return Some(it);
         }
-        if !world.next_at().is_some_and(|at| at <= end) || !is_sound(world) {
+        if world.next_at().is_none_or(|at| at > end) || !is_sound(world) {
             return None;
         }
         world.advance();

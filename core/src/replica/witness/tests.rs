@@ -267,11 +267,11 @@ fn what_it_is_told_of_itself_is_durable_before_it_stops() {
         alone.give(Event::DiskDone(Ok(DiskReply::Done)));
     }
     assert!(stops(&alone));
-    let written = alone.out.iter().filter_map(|effect| match effect {
+    let mut written = alone.out.iter().filter_map(|effect| match effect {
         Effect::Disk(DiskRequest::Append { parts, .. }) => Memory::decode(&[1; 16], &parts[0]),
         Effect::Disk(_) | Effect::RolledBack(_) | Effect::Send { .. } | Effect::Note(_) => None,
     });
-    assert_eq!(written.last().unwrap().verdict, Some(verdict), "what it heard first");
+    assert_eq!(written.next_back().unwrap().verdict, Some(verdict), "what it heard first");
 }
 
 #[test]
