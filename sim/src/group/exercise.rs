@@ -17,7 +17,7 @@ pub struct Rows {
 }
 
 /// In so many of a hundred runs each of these must happen.
-pub(crate) const FLOORS: [(&str, u64); 33] = [
+pub(crate) const FLOORS: [(&str, u64); 34] = [
     ("leader changes", 60),
     ("commits", 98),
     ("logs truncated", 10),
@@ -47,6 +47,7 @@ pub(crate) const FLOORS: [(&str, u64); 33] = [
     ("trials with a deaf leader", 5),
     ("backlogs judged", 60),
     ("trials in lockstep", 2),
+    ("logs judged after much was written", 5),
     ("candidates alone with their term", 1),
     ("leaders that were frozen", 3),
     ("old disks found out", 7),

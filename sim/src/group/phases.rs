@@ -44,6 +44,7 @@ pub(crate) fn run<M: Member>(world: &mut World<M>, rng: &mut Rng) {
         && trial::unheard(world)
         && trial::frozen(world)
         && restored::comes_back(world, kept)
+        && trial::much_is_written(world)
         && lose_all_power(world)
         && look_back(world);
     if is_sound(world) {

@@ -4,6 +4,7 @@
 use dps_core::raft::membership::Change;
 use dps_core::replica::event::Event;
 
+use super::check::memory;
 use super::check::quorum::has_majority;
 use super::client::{Mode, Ordered};
 use super::member::Member;
@@ -11,9 +12,14 @@ use super::phases::{come_to_rest, is_in_doubt, is_sound, living, until};
 use super::setup::{nanos, node_id};
 use super::world::{Item, World};
 use crate::net::{Latency, NetFault};
+use crate::plan::PlanClass;
 
 /// Nanoseconds after which a question has reached a member.
 const ASKED_NS: u64 = 1_000_000;
+
+/// Only where snapshots follow each other so closely, and so few entries stay besides, is it written how logs stay short.
+const DISTANCE_MAX: u64 = 12;
+const TRAILING_MAX: u64 = 50;
 
 /// Terms that may go by until somebody leads, if the patience of candidates differs as it should.
 const TERMS_MAX: u64 = 8;
@@ -206,6 +212,42 @@ pub(super) fn frozen<M: Member>(world: &mut World<M>) -> bool {
     wait(world, ASKED_NS);
     reconnect(world);
     is_sound(world) && come_to_rest(world, "the group does not come to rest after its leader was frozen")
+}
+
+/// So much is written that snapshots must be made again and again, by every member: their logs stay short.
+pub(super) fn much_is_written<M: Member>(world: &mut World<M>) -> bool {
+    let settings = world.setup.settings;
+    let Some((leader, members)) = living(world) else { return true };
+    let ledger = |world: &World<M>, host: u32| {
+        world.hosts[host as usize].member.as_ref().and_then(Member::look).map_or(0, |look| look.ledger.len())
+    };
+    let (distance, trailing) = (settings.snapshot_distance(ledger(world, leader)), settings.raft.trailing_entries);
+    if distance > DISTANCE_MAX || trailing > TRAILING_MAX || world.setup.class != PlanClass::Within {
+        return true;
+    }
+    let before = world.oracle.committed.last();
+    world.desk.mode = Mode::Script;
+    for _ in 0..(5 * distance + trailing).div_ceil(10) + 4 {
+        world.desk.write_script(&members);
+    }
+    world.wake_clients();
+    let written = until(world, "not all is written that snapshots are to be made of", |world| {
+        world.desk.script.is_empty() && !world.desk.is_busy()
+    });
+    if !written || !come_to_rest(world, "the group does not come to rest after much was written") {
+        return false;
+    }
+    wait(world, 20 * nanos(settings.raft.heartbeat_interval));
+    let since = world.oracle.committed.last() - before;
+    let Some((_, members)) = living(world) else { return true };
+    for host in members {
+        let Some(look) = world.hosts[host as usize].member.as_ref().and_then(Member::look) else { continue };
+        let entries = look.raft.last().index - look.raft.base().index;
+        let log = memory::Log { entries, since, ledger: look.ledger.len() };
+        memory::check_log(world.at, host, log, &settings, &mut world.findings);
+    }
+    world.rows.add("logs judged after much was written");
+    is_sound(world)
 }
 
 /// Somebody shall lead who has no vote: commands go on all the same.
