@@ -44,9 +44,9 @@ pub(crate) fn run<M: Member>(world: &mut World<M>, rng: &mut Rng) {
         && trial::unheard(world)
         && trial::frozen(world)
         && restored::comes_back(world, kept)
-        && trial::much_is_written(world)
         && lose_all_power(world)
-        && look_back(world);
+        && look_back(world)
+        && trial::much_is_written(world);
     if is_sound(world) {
         let judged = linear::check(world.at, &world.desk.history, &mut world.findings);
         world.rows.add(if judged { "histories judged" } else { "histories beyond the budget" });
