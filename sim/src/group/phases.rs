@@ -365,7 +365,9 @@ fn idle<M: Member>(world: &mut World<M>) -> bool {
             format!("leaders have sent {strays} messages to nodes that take no part, long after they were removed");
         world.findings.correctness("MSG", world.at, text);
     }
-    if is_at_rest(world) {
+    // What waits for a disk that is far behind is not left behind.
+    let writes = members.iter().any(|host| world.hosts[*host as usize].disk.is_write_pending());
+    if is_at_rest(world) && !writes {
         for host in &members {
             let look = world.hosts[*host as usize].member.as_ref().and_then(Member::look).expect("it is alive");
             let is_alive = |node: &NodeId| members.iter().any(|host| node_id(*host) == *node);
